@@ -1,0 +1,5 @@
+//! Portolan serves container images through a distribution's volunteer mirrors.
+//! `docs/ARCHITECTURE.md` has the map; modules import only what stands above them here.
+
+// Values: no IO, no clock, no randomness.
+pub mod oci;
