@@ -1,0 +1,17 @@
+//! MirrorManager's nouns: sites have hosts, hosts opt in to categories and carry them under URLs.
+
+mod category;
+mod crawl;
+mod host;
+mod netblock;
+mod place;
+mod site;
+
+pub use category::{CategoryName, CategoryNameError, Serial};
+pub use crawl::{CrawlState, Reach};
+pub use host::{
+    Asn, AsnError, Bandwidth, BandwidthError, HostName, HostNameError, HostUrl, HostUrlError, Scheme,
+};
+pub use netblock::{Netblock, NetblockError};
+pub use place::{Continent, Country, Place, PlaceError};
+pub use site::{CategoryId, HostCategoryId, HostCategoryUrlId, HostId, SiteId, SiteName, SiteNameError};

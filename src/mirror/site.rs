@@ -1,0 +1,97 @@
+use std::{fmt, str::FromStr};
+
+use serde::{Deserialize, Serialize};
+
+macro_rules! id {
+    ($(#[doc = $doc:literal] $name:ident),*) => {$(
+        #[doc = $doc]
+        #[derive(
+            Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
+            rkyv::Archive, rkyv::Serialize, rkyv::Deserialize,
+        )]
+        #[serde(transparent)]
+        pub struct $name(pub i64);
+    )*};
+}
+
+id! {
+    /// The row of a site.
+    SiteId,
+    /// The row of a host.
+    HostId,
+    /// The row of a category.
+    CategoryId,
+    /// The row of a host's opt-in to a category.
+    HostCategoryId,
+    /// The row of one URL of an opt-in.
+    HostCategoryUrlId
+}
+
+/// Names a site: the organisation that runs hosts. 1 to 100 printable characters, no space at either end.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct SiteName(String);
+
+/// Why a text is not a site's name.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("a site's name has 1 to 100 printable characters and no space at either end")]
+pub struct SiteNameError;
+
+impl SiteName {
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for SiteName {
+    type Err = SiteNameError;
+
+    fn from_str(text: &str) -> Result<Self, SiteNameError> {
+        let length = text.chars().count();
+        let valid = (1..=100).contains(&length) && text.trim() == text && !text.contains(char::is_control);
+        if valid { Ok(Self(text.to_owned())) } else { Err(SiteNameError) }
+    }
+}
+
+impl fmt::Display for SiteName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl TryFrom<String> for SiteName {
+    type Error = SiteNameError;
+
+    fn try_from(text: String) -> Result<Self, SiteNameError> {
+        text.parse()
+    }
+}
+
+impl From<SiteName> for String {
+    fn from(name: SiteName) -> Self {
+        name.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_checked() {
+        assert_eq!("Universität X".parse::<SiteName>().unwrap().to_string(), "Universität X");
+        for name in ["", " a", "a ", "a\nb", "a\0", &"a".repeat(101)] {
+            assert_eq!(name.parse::<SiteName>(), Err(SiteNameError), "{name:?}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn round_trip(name in "\\PC{0,110}") {
+            if let Ok(parsed) = name.parse::<SiteName>() {
+                proptest::prop_assert_eq!(parsed.to_string(), name);
+            }
+        }
+    }
+}
