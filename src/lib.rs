@@ -4,3 +4,6 @@
 // Values: no IO, no clock, no randomness.
 pub mod mirror;
 pub mod oci;
+
+// Decisions over values.
+pub mod mirrorlist;

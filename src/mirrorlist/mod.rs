@@ -1,0 +1,3 @@
+//! Decisions: which hosts a client is sent to, and why. No clock, no dice, no IO.
+
+pub mod rows;
