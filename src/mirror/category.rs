@@ -2,6 +2,17 @@ use std::{borrow::Borrow, fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
+use crate::oci::Digest;
+
+/// Where a category carries a blob or manifest, below its folder or URL: `blobs/sha256/ab/HEX`.
+///
+/// No colon, no dot and no name from the registry is in it, so that every web server, file system and
+/// rsync takes it.
+pub fn blob_path(digest: &Digest) -> String {
+    let hex = digest.hex();
+    format!("blobs/{}/{}/{hex}", digest.algorithm(), &hex[..2])
+}
+
 /// Grows with every published state of a category: `max(previous + 1, Unix seconds)`.
 pub type Serial = i64;
 
@@ -66,6 +77,12 @@ impl From<CategoryName> for String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_path_of_a_blob() {
+        let hex = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+        assert_eq!(blob_path(&Digest::of(b"")), format!("blobs/sha256/e3/{hex}"));
+    }
 
     #[test]
     fn names_are_checked() {

@@ -7,8 +7,8 @@ mod netblock;
 mod place;
 mod site;
 
-pub use category::{CategoryName, CategoryNameError, Serial};
-pub use crawl::{CrawlState, Reach};
+pub use category::{CategoryName, CategoryNameError, Serial, blob_path};
+pub use crawl::{CrawlState, Reach, UnknownState};
 pub use host::{
     Asn, AsnError, Bandwidth, BandwidthError, HostName, HostNameError, HostUrl, HostUrlError, Scheme,
 };

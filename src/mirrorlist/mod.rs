@@ -1,3 +1,22 @@
 //! Decisions: which hosts a client is sent to, and why. No clock, no dice, no IO.
 
+mod answer;
+mod client;
+mod content;
+mod holdings;
+mod hosts;
+mod netblocks;
+mod ranking;
+mod repeat;
 pub mod rows;
+mod snapshot;
+
+pub use answer::{Answer, choose};
+pub use client::{Client, Location, Policy, network};
+pub use content::{Content, RowsError};
+pub use holdings::{Holding, Holdings};
+pub use hosts::Hosts;
+pub use netblocks::NetblockMap;
+pub use ranking::{Class, Exclusion, HOLDINGS_AGE, MINIMUM, Offer, Wanted, explain, rank};
+pub use repeat::{Attempt, Repeats, Start};
+pub use snapshot::Snapshot;

@@ -1,0 +1,338 @@
+use std::{collections::HashMap, sync::Arc};
+
+use proptest::prelude::*;
+use roaring::RoaringBitmap;
+
+use super::*;
+use crate::{
+    mirror::{CategoryId, HostCategoryId, HostCategoryUrlId, HostId, SiteId},
+    mirrorlist::{
+        client::{Location, Policy},
+        content::Content,
+        holdings::Holdings,
+        hosts::Hosts,
+        rows::{CategoryRow, ContentRows, HoldingRow, HoldingRows, HostRows},
+    },
+};
+
+const NOW: i64 = 1_700_000_000;
+
+/// A host in Germany that is fine in every way.
+fn host(id: i64) -> HostRow {
+    let url = HostUrlRow {
+        id: HostCategoryUrlId(id),
+        url: format!("https://m{id}.example/fedora"),
+        scheme: Scheme::Https,
+        ipv4: Reach::Up,
+        ipv6: Reach::Unknown,
+    };
+    HostRow {
+        id: HostId(id),
+        name: format!("m{id}"),
+        site: SiteId(1),
+        site_name: "University".to_owned(),
+        country: "DE".parse().ok(),
+        place: None,
+        asn: None,
+        asn_clients: true,
+        peer_asns: Vec::new(),
+        bandwidth: None,
+        private: false,
+        user_active: true,
+        admin_active: true,
+        auto_disabled: None,
+        drained: false,
+        netblocks: Vec::new(),
+        countries_allowed: Vec::new(),
+        categories: vec![HostCategoryRow {
+            id: HostCategoryId(id),
+            category: CategoryId(1),
+            urls: vec![url],
+        }],
+    }
+}
+
+fn set(numbers: &[u32]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    numbers.iter().collect::<RoaringBitmap>().serialize_into(&mut bytes).unwrap();
+    bytes
+}
+
+/// Hosts that all hold blob 1 of category 1, which has blobs 1 and 2.
+fn snapshot(hosts: Vec<HostRow>) -> Snapshot {
+    let category =
+        CategoryRow { id: CategoryId(1), name: "fedora".to_owned(), serial: 1, blobs: set(&[1, 2]) };
+    let content = ContentRows { categories: vec![category], ..ContentRows::default() };
+    let holding =
+        |it: &HostRow| HoldingRow { host_category: HostCategoryId(it.id.0), set: 0, crawled_at: NOW - 60 };
+    let holdings = hosts.iter().map(holding).collect();
+    let holdings = HoldingRows { generation: 0, sets: vec![set(&[1])], holdings };
+    Snapshot {
+        content: Arc::new(Content::new(content).unwrap()),
+        holdings: Arc::new(Holdings::new(holdings).unwrap()),
+        hosts: Arc::new(Hosts::new(HostRows { hosts, ..HostRows::default() })),
+    }
+}
+
+/// A client in Germany, AS 64500, by HTTPS.
+fn client<'a>(snapshot: &Snapshot, address: &str, policy: &'a Policy) -> Client<'a> {
+    let location = Location { country: "DE".parse().ok(), place: None, asn: Some(64500) };
+    Client::new(&snapshot.hosts, address.parse().unwrap(), location, Scheme::Https, NOW, policy)
+}
+
+const WANTED: Wanted<'static> = Wanted { repository: "fedora", number: 1, most: usize::MAX };
+
+/// Who is offered to a German client, as `class:host`, and why others are not.
+fn explained(hosts: Vec<HostRow>, number: u32) -> (Vec<String>, HashMap<i64, Exclusion>) {
+    let (snapshot, policy) = (snapshot(hosts), Policy::default());
+    let client = client(&snapshot, "192.0.2.9", &policy);
+    let (offers, left_out) = explain(&snapshot, &client, &Wanted { number, ..WANTED });
+    let offers = offers.iter().map(|it| format!("{}:{}", it.class, it.host.name)).collect();
+    (offers, left_out.into_iter().map(|(host, reason)| (host.id.0, reason)).collect())
+}
+
+#[test]
+fn classes_go_from_near_to_far() {
+    let mut hosts: Vec<HostRow> = (1..=7).map(host).collect();
+    hosts[0].country = "US".parse().ok(); // global
+    hosts[1].country = "FR".parse().ok(); // continent
+    hosts[3].peer_asns = vec![64500];
+    hosts[4].netblocks = vec!["192.0.2.0/24".to_owned()];
+    hosts[5].netblocks = vec!["192.0.2.8/29".to_owned(), "192.0.2.0/24".to_owned()];
+    hosts[6].asn = Some(64500);
+    hosts[6].asn_clients = false;
+    let (mut offers, left_out) = explained(hosts, 1);
+    assert_eq!(offers[..3], ["netblock:m6", "netblock:m5", "asn:m4"]);
+    offers[3..5].sort();
+    assert_eq!(offers[3..], ["country:m3", "country:m7", "continent:m2"]);
+    assert_eq!(left_out[&1], Exclusion::NotNeeded);
+}
+
+#[test]
+fn the_world_joins_while_fewer_than_five_are_near() {
+    let mut hosts: Vec<HostRow> = (1..=5).map(host).collect();
+    hosts[0].country = "US".parse().ok();
+    assert_eq!(explained(hosts.clone(), 1).0[4], "global:m1");
+    hosts[1].country = None;
+    let (offers, _) = explained(hosts, 1);
+    assert_eq!(offers.iter().filter(|it| it.starts_with("global")).count(), 2);
+}
+
+#[test]
+fn every_reason_against_a_host_is_told() {
+    #[track_caller]
+    fn check(change: impl Fn(&mut HostRow), reason: Exclusion) {
+        let mut bad = host(1);
+        change(&mut bad);
+        let (offers, left_out) = explained(vec![bad, host(2)], 1);
+        assert_eq!(offers, ["country:m2"]);
+        assert_eq!(left_out[&1], reason);
+    }
+    check(|it| it.user_active = false, Exclusion::UserOff);
+    check(|it| it.admin_active = false, Exclusion::AdminOff);
+    check(|it| it.auto_disabled = Some("404".to_owned()), Exclusion::AutoOff("404".to_owned()));
+    check(|it| it.drained = true, Exclusion::Drained);
+    check(|it| it.categories.clear(), Exclusion::NotOptedIn);
+    check(|it| it.categories[0].category = CategoryId(2), Exclusion::NotOptedIn);
+    check(|it| it.categories[0].id = HostCategoryId(99), Exclusion::NotCrawled);
+    check(|it| it.categories[0].urls.clear(), Exclusion::Scheme);
+    check(|it| it.categories[0].urls[0].scheme = Scheme::Http, Exclusion::Scheme);
+    check(|it| it.categories[0].urls[0].ipv4 = Reach::Down, Exclusion::Down);
+    check(|it| it.categories[0].urls[0].ipv4 = Reach::Unknown, Exclusion::Unproven);
+    check(|it| it.private = true, Exclusion::Private);
+    check(|it| it.countries_allowed = vec!["FR".parse().unwrap()], Exclusion::CountryNotAllowed);
+}
+
+#[test]
+fn a_host_without_the_blob_is_left_out() {
+    let (offers, left_out) = explained(vec![host(1)], 2);
+    assert!(offers.is_empty());
+    assert_eq!(left_out[&1], Exclusion::LacksBlob);
+}
+
+#[test]
+fn what_a_crawl_found_counts_for_seven_days() {
+    let (snapshot, policy) = (snapshot(vec![host(1)]), Policy::default());
+    let at = |age| Client { at: NOW - 60 + age, ..client(&snapshot, "192.0.2.9", &policy) };
+    assert_eq!(rank(&snapshot, &at(HOLDINGS_AGE), &WANTED).len(), 1);
+    assert_eq!(explain(&snapshot, &at(HOLDINGS_AGE + 1), &WANTED).1[0].1, Exclusion::Outdated);
+}
+
+#[test]
+fn its_own_netblock_wins_over_private_and_allowed_countries() {
+    let mut own = host(1);
+    own.private = true;
+    own.countries_allowed = vec!["FR".parse().unwrap()];
+    own.netblocks = vec!["192.0.2.0/24".to_owned()];
+    assert_eq!(explained(vec![own], 1).0, ["netblock:m1"]);
+}
+
+#[test]
+fn a_client_by_http_may_get_http_and_gets_https_first() {
+    let mut only_http = host(1);
+    only_http.categories[0].urls[0].scheme = Scheme::Http;
+    let mut both = host(2);
+    let mut http = both.categories[0].urls[0].clone();
+    (http.scheme, http.id) = (Scheme::Http, HostCategoryUrlId(0));
+    both.categories[0].urls.push(http);
+    let snapshot = snapshot(vec![only_http, both]);
+    let schemes = |scheme, policy: &Policy| {
+        let client = Client { scheme, ..client(&snapshot, "192.0.2.9", policy) };
+        let mut found: Vec<_> =
+            rank(&snapshot, &client, &WANTED).iter().map(|it| (it.host.id.0, it.url.scheme)).collect();
+        found.sort();
+        found
+    };
+    let by_default = Policy::default();
+    assert_eq!(schemes(Scheme::Https, &by_default), [(2, Scheme::Https)]);
+    assert_eq!(schemes(Scheme::Http, &by_default), [(1, Scheme::Http), (2, Scheme::Https)]);
+    let allowed = Policy { http_mirrors: true, ..Policy::default() };
+    assert_eq!(schemes(Scheme::Https, &allowed), [(1, Scheme::Http), (2, Scheme::Https)]);
+    let strict = Policy { https_only: true, ..allowed };
+    assert_eq!(schemes(Scheme::Http, &strict), [(2, Scheme::Https)]);
+}
+
+#[test]
+fn an_endpoint_may_name_countries_and_avoid_sites() {
+    let mut french = host(1);
+    french.country = "FR".parse().ok();
+    let mut competitor = host(2);
+    competitor.site_name = "Competitor".to_owned();
+    let snapshot = snapshot(vec![french, competitor, host(3)]);
+    let ids = |policy: Policy| {
+        let client = client(&snapshot, "192.0.2.9", &policy);
+        let mut ids: Vec<_> = rank(&snapshot, &client, &WANTED).iter().map(|it| it.host.id.0).collect();
+        ids.sort_unstable();
+        ids
+    };
+    assert_eq!(ids(Policy { countries: vec!["FR".parse().unwrap()], ..Policy::default() }), [1]);
+    assert_eq!(ids(Policy { avoided_sites: vec!["Competitor".to_owned()], ..Policy::default() }), [1, 3]);
+}
+
+#[test]
+fn ipv6_clients_get_hosts_with_working_ipv6_first() {
+    let mut hosts: Vec<HostRow> = (1..=20).map(host).collect();
+    hosts[13].categories[0].urls[0].ipv6 = Reach::Up;
+    hosts[14].categories[0].urls[0].ipv6 = Reach::Down;
+    let (snapshot, policy) = (snapshot(hosts), Policy::default());
+    let offers = rank(&snapshot, &client(&snapshot, "2001:db8::1", &policy), &WANTED);
+    assert_eq!(offers[0].host.id, HostId(14));
+    assert!(offers.iter().all(|it| it.host.id != HostId(15)) && offers.len() == 19);
+}
+
+#[test]
+fn shares_follow_weights() {
+    let mut hosts: Vec<HostRow> = (1..=4).map(host).collect();
+    for (host, bandwidth) in hosts.iter_mut().zip([1000, 2000, 3000, 4000]) {
+        host.bandwidth = Some(bandwidth);
+    }
+    let (snapshot, policy) = (snapshot(hosts), Policy::default());
+    let mut first = HashMap::<i64, usize>::new();
+    const CLIENTS: u32 = 20_000;
+    for network in 0..CLIENTS {
+        let address = std::net::Ipv4Addr::from(0x0a00_0000 + network * 256).to_string();
+        let offers = rank(&snapshot, &client(&snapshot, &address, &policy), &Wanted { most: 1, ..WANTED });
+        *first.entry(offers[0].host.id.0).or_default() += 1;
+    }
+    for (id, share) in [(1, 0.1), (2, 0.2), (3, 0.3), (4, 0.4)] {
+        let found = first[&id] as f64 / f64::from(CLIENTS);
+        assert!((found / share - 1.0).abs() < 0.1, "host {id}: {found} instead of {share}");
+    }
+}
+
+#[test]
+fn a_host_that_leaves_moves_only_its_own_clients() {
+    let all = snapshot((1..=10).map(host).collect());
+    let fewer = snapshot((1..=9).map(host).collect());
+    let policy = Policy::default();
+    for network in 0..1000u32 {
+        let address = std::net::Ipv4Addr::from(0x0a00_0000 + network * 256).to_string();
+        let order = |snapshot: &Snapshot| -> Vec<i64> {
+            let offers = rank(snapshot, &client(snapshot, &address, &policy), &WANTED);
+            offers.iter().map(|it| it.host.id.0).filter(|it| *it != 10).collect()
+        };
+        assert_eq!(order(&all), order(&fewer));
+    }
+}
+
+#[test]
+fn a_near_host_weighs_more() {
+    let mut hosts = vec![host(1), host(2)];
+    hosts[0].place = "48.1,11.6".parse().ok();
+    hosts[1].place = "53.6,10.0".parse().ok();
+    let snapshot = snapshot(hosts);
+    let policy = Policy::default();
+    let mut munich = client(&snapshot, "192.0.2.9", &policy);
+    munich.place = "48.1,11.6".parse().ok();
+    let offers = rank(&snapshot, &munich, &WANTED);
+    let (near, far) =
+        (offers.iter().find(|it| it.host.id.0 == 1), offers.iter().find(|it| it.host.id.0 == 2));
+    let (near, far) = (near.unwrap(), far.unwrap());
+    assert_eq!(near.distance, Some(0.0));
+    assert!((620.0..625.0).contains(&far.distance.unwrap()), "{:?}", far.distance);
+    assert!(weight(near.host, near.distance) > 1.6 * weight(far.host, far.distance));
+}
+
+fn any_host(id: i64) -> impl Strategy<Value = HostRow> {
+    let country = prop::option::of(prop::sample::select(vec!["DE", "FR", "US", "JP"]));
+    let netblock =
+        prop::option::of(prop::sample::select(vec!["192.0.2.0/24", "198.51.100.0/24", "0.0.0.0/1"]));
+    let asn = prop::option::of(64500u32..64503);
+    let peer = prop::option::of(64500u32..64503);
+    (country, netblock, asn, peer, any::<[bool; 6]>(), 1u32..20_000).prop_map(
+        move |(country, netblock, asn, peer, flags, bandwidth)| {
+            let mut host = host(id);
+            host.country = country.and_then(|it| it.parse().ok());
+            host.netblocks = netblock.into_iter().map(str::to_owned).collect();
+            host.asn = asn;
+            host.peer_asns = peer.into_iter().collect();
+            [host.private, host.asn_clients, host.user_active, host.admin_active, host.drained, _] = flags;
+            host.countries_allowed = if flags[5] { vec!["FR".parse().unwrap()] } else { Vec::new() };
+            host.bandwidth = Some(bandwidth);
+            host
+        },
+    )
+}
+
+fn any_hosts() -> impl Strategy<Value = Vec<HostRow>> {
+    (1i64..12).prop_flat_map(|count| (1..=count).map(any_host).collect::<Vec<_>>())
+}
+
+proptest! {
+    #[test]
+    fn the_same_question_has_the_same_answer_and_few_are_the_first_of_many(
+        hosts in any_hosts(),
+        last: u8,
+        most in 0usize..6,
+    ) {
+        let (snapshot, policy) = (snapshot(hosts), Policy::default());
+        let client = client(&snapshot, &format!("192.0.2.{last}"), &policy);
+        let ids = |most| -> Vec<_> {
+            rank(&snapshot, &client, &Wanted { most, ..WANTED }).iter().map(|it| (it.class, it.host.id)).collect()
+        };
+        let all = ids(usize::MAX);
+        prop_assert_eq!(&all, &ids(usize::MAX));
+        prop_assert_eq!(&ids(most)[..], &all[..most.min(all.len())]);
+    }
+
+    #[test]
+    fn a_private_host_is_for_its_own_networks_only(
+        hosts in any_hosts(),
+        address: std::net::Ipv4Addr,
+        asn in prop::option::of(64500u32..64503),
+    ) {
+        let (snapshot, policy) = (snapshot(hosts), Policy::default());
+        let mut client = client(&snapshot, &address.to_string(), &policy);
+        client.asn = asn;
+        for offer in rank(&snapshot, &client, &WANTED) {
+            let host = offer.host;
+            let in_netblock = host.netblocks.iter().any(|it| {
+                it.parse::<crate::mirror::Netblock>().unwrap().contains(address.into())
+            });
+            let own = host.asn.filter(|_| host.asn_clients);
+            let in_asn = asn.is_some_and(|it| own == Some(it) || host.peer_asns.contains(&it));
+            prop_assert!(!host.private || in_netblock || in_asn);
+            prop_assert!(host.user_active && host.admin_active && !host.drained);
+        }
+    }
+}
