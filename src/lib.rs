@@ -7,3 +7,6 @@ pub mod oci;
 
 // Decisions over values.
 pub mod mirrorlist;
+
+// Adapters, one kind of IO each.
+pub mod store;
