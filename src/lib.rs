@@ -2,6 +2,7 @@
 //! `docs/ARCHITECTURE.md` has the map; modules import only what stands above them here.
 
 // Values: no IO, no clock, no randomness.
+pub mod metalink;
 pub mod mirror;
 pub mod oci;
 
