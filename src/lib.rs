@@ -10,4 +10,5 @@ pub mod oci;
 pub mod mirrorlist;
 
 // Adapters, one kind of IO each.
+pub mod geoip;
 pub mod store;
