@@ -10,5 +10,6 @@ pub mod oci;
 pub mod mirrorlist;
 
 // Adapters, one kind of IO each.
+pub mod connector;
 pub mod geoip;
 pub mod store;

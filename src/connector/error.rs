@@ -1,0 +1,106 @@
+use std::path::PathBuf;
+
+/// Why the origin registry did not give what was asked for. Never holds a password or token.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The configuration names no origin.
+    #[error("no origin registry is named; set url in [origin]")]
+    NoOrigin,
+    /// A file of the configuration cannot be used.
+    #[error("{option} of [origin], {}: {reason}", path.display())]
+    File {
+        /// `ca_file` or `auth_file`.
+        option: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The HTTP client cannot be made.
+    #[error("the HTTP client cannot be made: {0}")]
+    Setup(String),
+    /// No answer, or one that broke off.
+    #[error("{method} {url}: {reason}")]
+    Unreachable {
+        /// GET or HEAD.
+        method: &'static str,
+        /// What was asked for.
+        url: String,
+        /// What the network said.
+        reason: String,
+    },
+    /// An answer with a status that does not help.
+    #[error("{method} {url}: {status}: {advice}")]
+    Status {
+        /// GET or HEAD.
+        method: &'static str,
+        /// What was asked for.
+        url: String,
+        /// The HTTP status.
+        status: u16,
+        /// What to do.
+        advice: &'static str,
+    },
+    /// An answer that cannot be right.
+    #[error("{url}: {reason}")]
+    Answer {
+        /// What was asked for.
+        url: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A manifest that cannot be exported.
+    #[error("{url}: {source}")]
+    Manifest {
+        /// What was asked for.
+        url: String,
+        /// Why not.
+        source: crate::oci::ManifestError,
+    },
+}
+
+impl Error {
+    /// Would it be worth asking again later, because the network or the server failed?
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } => true,
+            Self::Status { status, .. } => *status == 429 || *status >= 500,
+            _ => false,
+        }
+    }
+}
+
+/// What to do about a status of the origin.
+pub(super) fn advice(status: u16) -> &'static str {
+    match status {
+        401 => "check username and password, or auth_file, in [origin]",
+        403 => "the login in [origin] may not read this",
+        404 => "there is nothing of this name; check url and the repositories in the configuration",
+        407 => "the proxy wants a login; check HTTPS_PROXY",
+        429 => "the registry asks for fewer requests; lower connections in [origin]",
+        500.. => "the registry failed; look into its log",
+        _ => "this is no answer of a registry; check url in [origin]",
+    }
+}
+
+/// The innermost causes of a failed request, which say more than the outermost.
+pub(super) fn causes(error: &reqwest::Error) -> String {
+    let mut texts = Vec::new();
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        texts.push(cause.to_string());
+        source = cause.source();
+    }
+    if error.is_timeout() {
+        return "no answer in time".to_owned();
+    }
+    texts.dedup();
+    texts.pop().map_or_else(
+        || error.to_string(),
+        |last| match texts.pop() {
+            Some(before) if !before.contains(&last) => format!("{before}: {last}"),
+            Some(before) => before,
+            None => last,
+        },
+    )
+}

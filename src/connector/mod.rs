@@ -1,0 +1,22 @@
+//! Outgoing HTTP, with limits: to mirrors behind the address guard, and to the origin registry.
+
+mod challenge;
+mod credentials;
+mod error;
+pub mod guard;
+pub mod host;
+pub mod registry;
+
+#[cfg(test)]
+pub(crate) mod testing;
+
+pub use error::Error;
+pub use guard::Guard;
+pub use host::{Connector, Family, Outcome};
+pub use registry::{Config, Password, Registry};
+
+/// Gives rustls its cryptography. Safe to call more than once; the constructors of this module do.
+pub fn install_cryptography() {
+    // An error says only that one is installed already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}
