@@ -13,3 +13,4 @@ pub mod mirrorlist;
 pub mod connector;
 pub mod geoip;
 pub mod store;
+pub mod tree;

@@ -379,7 +379,7 @@ impl Registry {
                 StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => return Ok(None),
                 status => return Err(ask.refused(status)),
             }
-            let next = header(response.headers(), LINK.as_str()).and_then(|it| next_page(&ask.url, &it));
+            let next = header(response.headers(), LINK.as_str()).and_then(|it| next_page(&ask.url, it));
             let url = ask.url.to_string();
             let body = read_body(&url, response, PAGE_BODY_LIMIT).await?.ok_or_else(|| endless(&ask.url))?;
             let page = entries(&body).map_err(|error| Error::Answer {

@@ -1,0 +1,51 @@
+//! The static tree that mirrors carry: its layout, its inventory, and the order it is written in.
+
+mod error;
+mod inventory;
+mod layout;
+mod read;
+mod repositories;
+mod write;
+
+use std::path::PathBuf;
+
+use jiff::SignedDuration;
+use serde::{Deserialize, Serialize};
+
+pub use error::Error;
+pub use inventory::{Entry, INVENTORY_LIMIT, Inventory, InventoryError, Kind};
+pub use layout::{CANARY, CANARY_DIGEST, INVENTORY_PATH, SERIAL_PATH, blob_path};
+pub use read::{Category, Head};
+pub use repositories::Repositories;
+pub use write::{Former, NewBlob, State, Writer};
+
+/// `[tree]`: the folder that is exported to and that mirrors copy.
+#[derive(Clone, Debug, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// The folder. Its file system must know hard links.
+    pub path: PathBuf,
+    /// How long content stays after no tag leads to it any more, so that pinned digests and slow mirrors
+    /// live on.
+    #[schemars(with = "String")]
+    pub keep_former: SignedDuration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { path: PathBuf::from("tree"), keep_former: SignedDuration::from_hours(720) }
+    }
+}
+
+/// A tree, to be read. Export writes to it through [`Tree::lock`].
+#[derive(Clone, Debug)]
+pub struct Tree {
+    path: PathBuf,
+}
+
+impl Tree {
+    /// Names the tree; touches nothing.
+    pub fn open(config: &Config) -> Self {
+        Self { path: config.path.clone() }
+    }
+}
