@@ -35,8 +35,8 @@ pub enum Error {
     WrongBytes {
         /// The digest asked for.
         expected: oci::Digest,
-        /// The digest found.
-        found: oci::Digest,
+        /// The digest found; boxed, for two digests would make every error large.
+        found: Box<oci::Digest>,
     },
     /// More or fewer bytes than a manifest says.
     #[error("{digest} has {found} bytes instead of {size}")]

@@ -102,9 +102,14 @@ impl Writer {
         &self.tree
     }
 
-    /// Is this content in the pool, with the right size? Only verified content gets there.
+    /// Is this content in the pool, with the right size?
     pub fn has_blob(&self, digest: &oci::Digest, size: u64) -> bool {
-        fs::metadata(self.tree.pool_path(digest)).is_ok_and(|it| it.len() == size)
+        self.blob_size(digest) == Some(size)
+    }
+
+    /// The size of content in the pool. Only verified content gets there.
+    pub fn blob_size(&self, digest: &oci::Digest) -> Option<u64> {
+        fs::metadata(self.tree.pool_path(digest)).ok().map(|it| it.len())
     }
 
     /// Reads a manifest from the pool, and verifies it anew; `None` if it is not there or has gone bad.
@@ -132,9 +137,9 @@ impl Writer {
         })
     }
 
-    /// Takes content in that is in memory already.
+    /// Takes a manifest in, or other small content; a copy that has gone bad is replaced.
     pub fn store(&self, digest: &oci::Digest, bytes: &[u8]) -> Result<(), Error> {
-        if self.has_blob(digest, bytes.len() as u64) {
+        if self.read_manifest(digest)?.is_some() {
             return Ok(());
         }
         let mut blob = self.start(digest, bytes.len() as u64)?;
@@ -330,7 +335,9 @@ impl NewBlob {
             return Err(Error::WrongSize { digest: self.digest, size: self.size, found: self.written });
         }
         let verifier = std::mem::replace(&mut self.verifier, oci::Verifier::new(self.digest));
-        verifier.finish().map_err(|found| Error::WrongBytes { expected: self.digest, found })?;
+        verifier
+            .finish()
+            .map_err(|found| Error::WrongBytes { expected: self.digest, found: found.into() })?;
         self.file.sync_all().map_err(Error::at(&self.path))?;
         let folder = folder_of(&self.pool_path);
         create_folder(folder)?;
@@ -531,6 +538,21 @@ mod tests {
         assert_eq!(fs::read_dir(room.tree.private_path("tmp")).unwrap().count(), 0);
         let sha512 = writer.start(&oci::Digest::Sha512([0; 64]), 5).err().unwrap();
         assert!(matches!(sha512, Error::Algorithm(_)));
+    }
+
+    #[test]
+    fn a_manifest_that_has_gone_bad_is_replaced() {
+        let room = room();
+        let writer = room.tree.lock().unwrap();
+        let (name, state) = (category("c"), state(&writer));
+        writer.publish(&name, &state, 7).unwrap();
+        let digest = oci::Digest::of(b"m");
+        fs::write(room.tree.pool_path(&digest), "x").unwrap();
+        assert_eq!(writer.read_manifest(&digest).unwrap(), None);
+        writer.store(&digest, b"m").unwrap();
+        assert!(!writer.is_published(&name, &state), "the category still has the bad one");
+        writer.publish(&name, &state, 8).unwrap();
+        assert_eq!(fs::read(room.tree.blob_path(&name, &digest).unwrap()).unwrap(), b"m");
     }
 
     #[test]
