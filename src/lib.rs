@@ -14,3 +14,7 @@ pub mod connector;
 pub mod geoip;
 pub mod store;
 pub mod tree;
+
+// Services.
+pub mod exporter;
+

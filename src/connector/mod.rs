@@ -13,7 +13,7 @@ pub(crate) mod testing;
 pub use error::Error;
 pub use guard::Guard;
 pub use host::{Connector, Family, Outcome};
-pub use registry::{Config, Password, Registry};
+pub use registry::{BlobBody, Config, FetchedManifest, ManifestHead, Password, Registry};
 
 /// Gives rustls its cryptography. Safe to call more than once; the constructors of this module do.
 pub fn install_cryptography() {

@@ -1,0 +1,139 @@
+use globset::{Glob, GlobSet, GlobSetBuilder};
+use serde::{Deserialize, Serialize};
+
+use super::Error;
+use crate::{
+    mirror::CategoryName,
+    oci::{RepositoryName, Tag},
+};
+
+/// `[[category]]`: a folder of the tree that mirrors opt in to, and the images in it.
+#[derive(Clone, Debug, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CategoryConfig {
+    /// The category's name, and its folder's.
+    #[schemars(with = "String")]
+    pub name: CategoryName,
+    /// Repositories in it, by name or pattern: `fedora`, `fedora/*`. `*` matches any text, also with `/` in
+    /// it; `?`, `[ab]` and `{a,b}` work too. Without a pattern the origin needs no _catalog.
+    #[serde(default = "everything")]
+    pub repositories: Vec<String>,
+    /// Tags of these repositories, by name or pattern.
+    #[serde(default = "everything")]
+    pub tags: Vec<String>,
+}
+
+fn everything() -> Vec<String> {
+    vec!["*".to_owned()]
+}
+
+/// A category's choice, ready to be asked.
+pub(super) struct Selection {
+    pub(super) category: CategoryName,
+    repositories: GlobSet,
+    tags: GlobSet,
+    /// Names without a pattern.
+    pub(super) named: Vec<RepositoryName>,
+    /// Is there a pattern, so that a list of all names is needed?
+    pub(super) has_patterns: bool,
+    /// For the inventory's head: one line of JSON.
+    pub(super) text: String,
+}
+
+impl Selection {
+    pub(super) fn new(config: &CategoryConfig) -> Result<Self, Error> {
+        #[derive(Serialize)]
+        struct Text<'a> {
+            repositories: &'a [String],
+            tags: &'a [String],
+        }
+        let refused = |pattern: &str, reason: String| Error::Pattern {
+            category: config.name.clone(),
+            pattern: pattern.to_owned(),
+            reason,
+        };
+        let mut named = Vec::new();
+        for name in config.repositories.iter().filter(|it| !is_pattern(it)) {
+            named.push(
+                name.parse()
+                    .map_err(|error: crate::oci::RepositoryNameError| refused(name, error.to_string()))?,
+            );
+        }
+        let text = Text { repositories: &config.repositories, tags: &config.tags };
+        Ok(Self {
+            category: config.name.clone(),
+            repositories: compile(&config.repositories).map_err(|(it, reason)| refused(it, reason))?,
+            tags: compile(&config.tags).map_err(|(it, reason)| refused(it, reason))?,
+            has_patterns: named.len() < config.repositories.len(),
+            named,
+            text: serde_json::to_string(&text).expect("texts are JSON"),
+        })
+    }
+
+    pub(super) fn takes_repository(&self, name: &RepositoryName) -> bool {
+        self.repositories.is_match(name.as_str())
+    }
+
+    pub(super) fn takes(&self, name: &RepositoryName, tag: &Tag) -> bool {
+        self.takes_repository(name) && self.tags.is_match(tag.as_str())
+    }
+}
+
+fn is_pattern(text: &str) -> bool {
+    text.contains(['*', '?', '[', '{'])
+}
+
+fn compile(patterns: &[String]) -> Result<GlobSet, (&str, String)> {
+    let mut builder = GlobSetBuilder::new();
+    for pattern in patterns {
+        builder.add(Glob::new(pattern).map_err(|error| (pattern.as_str(), error.kind().to_string()))?);
+    }
+    builder.build().map_err(|error| ("", error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn selection(repositories: &[&str], tags: &[&str]) -> Result<Selection, Error> {
+        let list = |it: &[&str]| it.iter().map(|it| (*it).to_owned()).collect();
+        let name = "c".parse().unwrap();
+        Selection::new(&CategoryConfig { name, repositories: list(repositories), tags: list(tags) })
+    }
+
+    #[test]
+    fn names_and_patterns_choose() {
+        #[track_caller]
+        fn check(repositories: &[&str], tags: &[&str], image: &str, taken: bool) {
+            let (name, tag) = image.split_once(':').unwrap();
+            let selection = selection(repositories, tags).unwrap();
+            assert_eq!(selection.takes(&name.parse().unwrap(), &tag.parse().unwrap()), taken);
+        }
+        check(&["fedora"], &["*"], "fedora:42", true);
+        check(&["fedora"], &["*"], "fedora/x:42", false);
+        check(&["fedora/*"], &["*"], "fedora/x:42", true);
+        check(&["fedora/*"], &["*"], "fedora/x/y:42", true);
+        check(&["fedora/*"], &["*"], "fedora:42", false);
+        check(&["a", "{b,c}"], &["4?"], "c:42", true);
+        check(&["a", "{b,c}"], &["4?"], "c:421", false);
+        check(&[], &["*"], "c:421", false);
+    }
+
+    #[test]
+    fn faults_name_the_pattern() {
+        let error =
+            |repositories: &[&str], tags: &[&str]| selection(repositories, tags).err().unwrap().to_string();
+        assert!(error(&["a["], &["*"]).contains("category c: the pattern `a[`"));
+        assert!(error(&["a"], &["{x"]).contains("`{x`"));
+        assert!(error(&["../x"], &["*"]).contains("`../x`"));
+    }
+
+    #[test]
+    fn only_patterns_need_a_list() {
+        let selection_of = |it: &[&str]| selection(it, &["*"]).unwrap();
+        assert!(!selection_of(&["a", "b/c"]).has_patterns);
+        let mixed = selection_of(&["a", "b/*"]);
+        assert!(mixed.has_patterns && mixed.named == ["a".parse().unwrap()]);
+        assert_eq!(mixed.text, r#"{"repositories":["a","b/*"],"tags":["*"]}"#);
+    }
+}

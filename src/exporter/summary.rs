@@ -1,0 +1,88 @@
+use serde::Serialize;
+
+use crate::{
+    mirror::{CategoryName, Serial},
+    oci::{Digest, RepositoryName},
+};
+
+/// What an export did. As JSON it is what `portolan export --json` prints.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Summary {
+    /// Each configured category.
+    pub categories: Vec<CategorySummary>,
+    /// Repositories that were looked at.
+    pub repositories: usize,
+    /// Tags that were looked at.
+    pub tags: usize,
+    /// What came from the origin.
+    pub fetched: Fetched,
+    /// Files that were removed from the pool because no category holds them any more.
+    pub removed: u64,
+    /// Layers whose owner forbids copies; they are not in the tree.
+    pub foreign_layers: Vec<ForeignLayer>,
+    /// What could not be exported. Not empty: the command fails, though all else was exported.
+    pub faults: Vec<Fault>,
+}
+
+/// What came from the origin.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Fetched {
+    /// Manifests.
+    pub manifests: u64,
+    /// Layers, configurations and the like.
+    pub blobs: u64,
+    /// Bytes of these blobs.
+    pub bytes: u64,
+}
+
+/// What stands in a category now.
+#[derive(Clone, Debug, Serialize)]
+pub struct CategorySummary {
+    /// The category.
+    pub name: CategoryName,
+    /// Its state's number.
+    pub serial: Serial,
+    /// Did this export change it?
+    pub changed: bool,
+    /// Tags in it.
+    pub tags: usize,
+    /// Files in it, former ones included.
+    pub files: usize,
+    /// Their sizes, in bytes.
+    pub bytes: u64,
+    /// Files that no tag leads to any more.
+    pub former: usize,
+}
+
+/// A layer that was left out.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct ForeignLayer {
+    /// Of the image.
+    pub repository: RepositoryName,
+    /// Of the image.
+    pub tag: String,
+    /// The layer.
+    pub digest: Digest,
+}
+
+/// What could not be exported, and why.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Fault {
+    /// As the origin spells it.
+    pub repository: String,
+    /// As the origin spells it; none if the whole repository failed.
+    pub tag: Option<String>,
+    /// For people.
+    pub reason: String,
+}
+
+impl std::fmt::Display for Fault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // Names that break the grammar come from a stranger: escaped, so that none plays with a terminal.
+        write!(f, "{}", self.repository.escape_debug())?;
+        if let Some(tag) = &self.tag {
+            write!(f, ":{}", tag.escape_debug())?;
+        }
+        write!(f, ": {}", self.reason)
+    }
+}
