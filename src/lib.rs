@@ -18,3 +18,5 @@ pub mod tree;
 // Services.
 pub mod exporter;
 
+// The top.
+pub mod cli;
