@@ -3,7 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use diesel::prelude::*;
+use diesel::{
+    dsl::{exists, not},
+    prelude::*,
+};
 use roaring::RoaringBitmap;
 
 use super::{
@@ -115,6 +118,19 @@ impl Orphans {
     }
 }
 
+/// Repositories that no category has and that have no former manifest either.
+macro_rules! unused_repositories {
+    () => {
+        repository::table
+            .filter(not(exists(
+                category_repository::table.filter(category_repository::repository_id.eq(repository::id)),
+            )))
+            .filter(not(exists(
+                repository_manifest::table.filter(repository_manifest::repository_id.eq(repository::id)),
+            )))
+    };
+}
+
 /// What the scanner need not read again.
 pub fn load_known(connection: &mut Connection) -> QueryResult<Known> {
     let manifests: Vec<Sha256> =
@@ -171,15 +187,7 @@ pub fn list_orphans(connection: &mut Connection) -> QueryResult<Orphans> {
     }
     let blobs: Vec<i64> = blob::table.select(blob::id).load(connection)?;
     let in_no_category = |it: &i64| u32::try_from(*it).is_ok_and(|it| !used.contains(it));
-    let repositories = repository::table
-        .select(repository::id)
-        .filter(diesel::dsl::not(diesel::dsl::exists(
-            category_repository::table.filter(category_repository::repository_id.eq(repository::id)),
-        )))
-        .filter(diesel::dsl::not(diesel::dsl::exists(
-            repository_manifest::table.filter(repository_manifest::repository_id.eq(repository::id)),
-        )))
-        .load(connection)?;
+    let repositories = unused_repositories!().select(repository::id).load(connection)?;
     Ok(Orphans { blobs: blobs.into_iter().filter(in_no_category).collect(), repositories })
 }
 
@@ -188,9 +196,8 @@ pub fn delete_orphans(connection: &mut Connection, orphans: &Orphans) -> QueryRe
     for some in orphans.blobs.chunks(BATCH_ROWS) {
         diesel::delete(blob::table.filter(blob::id.eq_any(some))).execute(connection)?;
     }
-    for some in orphans.repositories.chunks(BATCH_ROWS) {
-        diesel::delete(repository::table.filter(repository::id.eq_any(some))).execute(connection)?;
-    }
+    // With its last manifest a repository goes as well.
+    diesel::delete(unused_repositories!()).execute(connection)?;
     Ok(())
 }
 
@@ -438,4 +445,78 @@ fn insert_repository_manifests(connection: &mut Connection, roots: Vec<(i64, i64
         })?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::*;
+    use crate::database::{Part, snapshot, testing::*};
+
+    fn digest(number: u32) -> Sha256 {
+        let mut bytes = [7; 32];
+        bytes[..4].copy_from_slice(&number.wrapping_mul(2_654_435_761).to_be_bytes());
+        Sha256(bytes)
+    }
+
+    /// A category of that many blobs, the first `manifests` of them manifests that name the next ones.
+    fn large(serial: Serial, blobs: u32, manifests: u32) -> CategoryContent {
+        let mut content = new_category("large", serial);
+        content.blobs = (0..blobs).map(|it| ContentBlob { digest: digest(it), size: 7 }).collect();
+        content.manifests = (0..manifests)
+            .map(|it| ContentManifest {
+                digest: digest(it),
+                media_type: MediaType::OciManifest,
+                artifact_type: None,
+                children: (1..5).map(|next| digest(it + manifests * next)).collect(),
+            })
+            .collect();
+        content.bodies = (0..manifests).map(|it| (digest(it), vec![b'x'; 1000])).collect();
+        let tags = (0..manifests).map(|it| (format!("t{it}").parse().unwrap(), digest(it))).collect();
+        content.repositories.insert("large".parse().unwrap(), tags);
+        content
+    }
+
+    #[test]
+    fn a_hundred_thousand_blobs_take_seconds() {
+        on_both(|database| {
+            let start = Instant::now();
+            let content = large(1, 100_000, 10_000);
+            let added = database.write(Part::Content, |it| replace_category(it, &content, now())).unwrap();
+            assert_eq!(added, 100_000);
+            let content =
+                CategoryContent { manifests: Vec::new(), bodies: Vec::new(), ..large(2, 100_001, 0) };
+            let added = database.write(Part::Content, |it| replace_category(it, &content, now())).unwrap();
+            assert_eq!(added, 1);
+            let rows = database.read(snapshot::load_content).unwrap();
+            assert_eq!(rows.blobs.len(), 100_001);
+            assert!(rows.categories[0].blobs.len() < 100, "one run of numbers");
+            let gone = large(3, 50_000, 0);
+            database.write(Part::Content, |it| replace_category(it, &gone, now())).unwrap();
+            let orphans = database.read(list_orphans).unwrap();
+            assert_eq!(orphans.blobs(), 50_001);
+            database.write(Part::Content, |it| delete_orphans(it, &orphans)).unwrap();
+            assert!(database.read(list_orphans).unwrap().is_empty());
+            // Generous: debug builds on a busy machine.
+            assert!(start.elapsed() < Duration::from_secs(60), "{:?}", start.elapsed());
+        });
+    }
+
+    #[test]
+    fn of_two_categories_the_newer_one_has_the_tag() {
+        on_both(|database| {
+            let add = |name: &str, serial, number| {
+                let mut content = CategoryContent { name: name.parse().unwrap(), ..large(serial, 3, 3) };
+                let tags = BTreeMap::from([("latest".parse().unwrap(), digest(number))]);
+                content.repositories = BTreeMap::from([("shared".parse().unwrap(), tags)]);
+                database.write(Part::Content, |it| replace_category(it, &content, now())).unwrap();
+                let rows = database.read(snapshot::load_content).unwrap();
+                rows.repositories[0].tags[0].1
+            };
+            assert_eq!(add("a", 5, 0), digest(0).0);
+            assert_eq!(add("b", 4, 1), digest(0).0);
+            assert_eq!(add("b", 6, 2), digest(2).0);
+        });
+    }
 }

@@ -404,3 +404,145 @@ fn insert(connection: &mut Connection, result: &CrawlResult) -> QueryResult<()> 
 fn milliseconds(duration: SignedDuration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::database::{
+        Database, Generations,
+        content::{self, ContentBlob},
+        host::{self, HostChange},
+        host_category,
+        snapshot::load_holdings,
+        testing::*,
+    };
+    use crate::mirrorlist::rows::HoldingRow;
+
+    /// A host that opted in to a category with three blobs.
+    fn opted_in(database: &Database, name: &str) -> CrawlHost {
+        let mut content = new_category("fedora", 1);
+        content.blobs =
+            (1..=3).map(|it| ContentBlob { digest: Sha256([it; 32]), size: u64::from(it) }).collect();
+        database.write(Part::Content, |it| content::replace_category(it, &content, now())).unwrap();
+        let category = database.read(crate::database::category::list).unwrap()[0].id;
+        let host = add_host(database, name);
+        let urls = [format!("http://{name}/fedora").parse().unwrap()];
+        database.write(Part::Hosts, |it| host_category::opt_in(it, host.id, category, &urls, now())).unwrap();
+        let hosts = database.read(list_hosts).unwrap();
+        hosts.into_iter().find(|it| it.id == host.id).unwrap()
+    }
+
+    fn result(host: &CrawlHost, blobs: Option<&[u32]>, hours: i64) -> CrawlResult {
+        let later = jiff::Timestamp::from(now()) + SignedDuration::from_hours(hours);
+        let state = if blobs.is_some() { CrawlState::UpToDate } else { CrawlState::Unreachable };
+        CrawlResult {
+            host: host.id,
+            started_at: later.into(),
+            duration: SignedDuration::from_millis(1500),
+            state,
+            log: "all is well".into(),
+            auto_disabled: None,
+            holdings: vec![CrawlHoldings {
+                host_category: host.categories[0].host_category,
+                serial: Some(1),
+                state,
+                reason: "as it should be".into(),
+                blobs: blobs.map(|it| it.iter().copied().collect()),
+            }],
+            urls: vec![UrlReach {
+                url: host.categories[0].urls[0].id,
+                ipv4: Reach::Up,
+                ipv6: Reach::Unknown,
+                reason: None,
+            }],
+        }
+    }
+
+    #[test]
+    fn what_is_to_be_crawled_is_told() {
+        on_both(|database| {
+            let host = opted_in(database, "m1");
+            assert_eq!(host.categories[0].urls[0].url.as_str(), "http://m1/fedora");
+            assert_eq!(host.categories[0].holdings, None);
+            let truth = database.read(|it| load_category(it, host.categories[0].category)).unwrap();
+            assert_eq!(truth.states[0].blobs, (1..=3).collect());
+            let blobs: Vec<_> = truth.blobs.iter().map(|it| (it.number, it.digest.0[0], it.size)).collect();
+            assert_eq!(blobs, [(3, 3, 3), (2, 2, 2), (1, 1, 1)]);
+            let off = HostChange { user_active: Some(false), ..HostChange::default() };
+            database.write(Part::Hosts, |it| host::update(it, host.id, &off)).unwrap();
+            assert_eq!(database.read(list_hosts).unwrap(), []);
+        });
+    }
+
+    #[test]
+    fn answers_change_only_when_something_in_them_does() {
+        on_both(|database| {
+            let host = opted_in(database, "m1");
+            let store = |result: CrawlResult| {
+                let before = database.generations().unwrap();
+                database.store_crawl(&result).unwrap();
+                let after = database.generations().unwrap();
+                let Generations { hosts, holdings, content } = after;
+                assert_eq!(content, before.content);
+                (hosts - before.hosts, holdings - before.holdings)
+            };
+            assert_eq!(store(result(&host, Some(&[1, 2, 3]), 0)), (1, 1), "the first crawl");
+            assert_eq!(store(result(&host, Some(&[1, 2, 3]), 1)), (0, 0), "the same again");
+            assert_eq!(store(result(&host, Some(&[1, 2, 3]), 12)), (0, 1), "must not grow old");
+            assert_eq!(store(result(&host, Some(&[1, 3]), 13)), (0, 1), "a blob went");
+            assert_eq!(store(result(&host, None, 99)), (0, 0), "nothing was found out");
+            let rows = database.read(load_holdings).unwrap();
+            let crawled_at = now().unix_seconds() + 13 * 3600;
+            let host_category = host.categories[0].host_category;
+            assert_eq!(rows.holdings, [HoldingRow { host_category, set: 0, crawled_at }]);
+            let off = CrawlResult { auto_disabled: Some("away".into()), ..result(&host, None, 100) };
+            assert_eq!(store(off.clone()), (1, 0));
+            assert_eq!(store(off), (0, 0));
+            let row = database.read(|it| host::find(it, &host.name)).unwrap().unwrap();
+            assert_eq!((row.crawl_failures, row.auto_disabled_reason.as_deref()), (3, Some("away")));
+            assert_eq!(store(result(&host, Some(&[1, 3]), 14)), (1, 0), "it is back");
+            let row = database.read(|it| host::find(it, &host.name)).unwrap().unwrap();
+            assert_eq!((row.crawl_failures, row.auto_disabled_at), (0, None));
+            assert_eq!(database.read(|it| list(it, host.id, 3)).unwrap().len(), 3);
+            let holdings = database.read(|it| list_holdings(it, host.id)).unwrap();
+            assert_eq!(holdings[0].1.set(), Some([1, 3].into_iter().collect()));
+        });
+    }
+
+    #[test]
+    fn equal_sets_are_shared() {
+        on_both(|database| {
+            for name in ["m1", "m2", "m3"] {
+                let host = opted_in(database, name);
+                let blobs: &[u32] = if name == "m3" { &[1] } else { &[1, 2, 3] };
+                database.store_crawl(&result(&host, Some(blobs), 0)).unwrap();
+            }
+            let rows = database.read(load_holdings).unwrap();
+            assert_eq!(rows.sets.len(), 2);
+            assert_eq!(rows.holdings.iter().map(|it| it.set).collect::<Vec<_>>(), [0, 0, 1]);
+        });
+    }
+
+    #[test]
+    fn a_host_removed_while_it_was_crawled_is_left_out() {
+        on_both(|database| {
+            let host = opted_in(database, "m1");
+            database.write(Part::Hosts, |it| host::delete(it, host.id)).unwrap();
+            database.store_crawl(&result(&host, Some(&[1]), 0)).unwrap();
+            assert_eq!(database.read(|it| list(it, host.id, 9)).unwrap(), []);
+        });
+    }
+
+    #[test]
+    fn old_crawls_are_forgotten() {
+        on_both(|database| {
+            let host = opted_in(database, "m1");
+            for hour in 0..=CRAWLS_KEPT {
+                database.store_crawl(&result(&host, Some(&[1]), hour)).unwrap();
+            }
+            let crawls = database.read(|it| list(it, host.id, 1_000)).unwrap();
+            assert_eq!(crawls.len() as i64, CRAWLS_KEPT);
+            assert!(crawls.iter().all(|it| it.started_at > now()));
+        });
+    }
+}

@@ -264,3 +264,98 @@ fn grouped<K: Key + Eq, V>(rows: Vec<(K, V)>) -> HashMap<K, Vec<V>> {
 fn take<K: Key + Eq, V>(groups: &mut HashMap<K, Vec<V>>, key: K) -> Vec<V> {
     groups.remove(&key).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::database::{
+        Part,
+        host::HostChange,
+        host_category::opt_in,
+        host_country_allowed, host_netblock,
+        host_peer_asn::{self, HostPeerAsn},
+        site::SiteChange,
+        testing::*,
+    };
+    use crate::mirror::{Reach, Scheme};
+
+    #[test]
+    fn a_host_is_loaded_with_all_that_belongs_to_it() {
+        on_both(|database| {
+            let (host, category) = (add_host(database, "m1"), add_category(database, "fedora", 1));
+            let fill = |it: &mut Connection| {
+                host_netblock::insert(it, host.id, &"192.0.2.0/24".parse().unwrap(), "")?;
+                let peer =
+                    HostPeerAsn { host_id: host.id, asn: "64501".parse().unwrap(), name: String::new() };
+                host_peer_asn::insert(it, &peer)?;
+                host_country_allowed::replace(it, host.id, &["DE".parse().unwrap()])?;
+                country::set_netblock_country(
+                    it,
+                    &"198.51.100.0/24".parse().unwrap(),
+                    "FR".parse().unwrap(),
+                )?;
+                country::set_continent_redirect(it, "TR".parse().unwrap(), "EU".parse().unwrap())?;
+                opt_in(it, host.id, category, &["https://m1/fedora".parse().unwrap()], now())
+            };
+            let opt_in = database.write(Part::Hosts, fill).unwrap();
+            let rows = database.read(load_hosts).unwrap();
+            assert_eq!(rows.generation, database.generations().unwrap().hosts);
+            assert_eq!(rows.netblock_countries, [("198.51.100.0/24".to_owned(), "FR".parse().unwrap())]);
+            assert_eq!(rows.continent_redirects, [("TR".parse().unwrap(), "EU".parse().unwrap())]);
+            let row = &rows.hosts[0];
+            let url = HostUrlRow {
+                id: row.categories[0].urls[0].id,
+                url: "https://m1/fedora".into(),
+                scheme: Scheme::Https,
+                ipv4: Reach::Unknown,
+                ipv6: Reach::Unknown,
+            };
+            let expected = HostRow {
+                id: host.id,
+                name: "m1".into(),
+                site: host.site_id,
+                site_name: "site of m1".into(),
+                country: "DE".parse().ok(),
+                place: "52.5,13.4".parse().ok(),
+                asn: Some(64500),
+                asn_clients: true,
+                peer_asns: vec![64501],
+                bandwidth: Some(1000),
+                private: false,
+                user_active: true,
+                admin_active: true,
+                auto_disabled: None,
+                drained: false,
+                netblocks: vec!["192.0.2.0/24".into()],
+                countries_allowed: vec!["DE".parse().unwrap()],
+                categories: vec![HostCategoryRow { id: opt_in.id, category, urls: vec![url] }],
+            };
+            assert_eq!(*row, expected);
+        });
+    }
+
+    #[test]
+    fn a_site_speaks_for_its_hosts() {
+        on_both(|database| {
+            let host = add_host(database, "m1");
+            let states = || {
+                let row = database.read(load_hosts).unwrap().hosts.remove(0);
+                (row.private, row.user_active, row.admin_active, row.auto_disabled)
+            };
+            let change =
+                SiteChange { private: Some(true), user_active: Some(false), ..SiteChange::default() };
+            database
+                .write(Part::Hosts, |it| crate::database::site::update(it, host.site_id, &change))
+                .unwrap();
+            assert_eq!(states(), (true, false, true, None));
+            let off = HostChange {
+                admin_active: Some(false),
+                auto_disabled_at: Some(Some(now())),
+                auto_disabled_reason: Some(Some("away".into())),
+                ..HostChange::default()
+            };
+            database.write(Part::Hosts, |it| crate::database::host::update(it, host.id, &off)).unwrap();
+            assert_eq!(states(), (true, false, false, Some("away".into())));
+        });
+    }
+}
