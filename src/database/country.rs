@@ -93,7 +93,7 @@ mod tests {
             for country in ["DE", "FR"] {
                 let country = country.parse().unwrap();
                 database.write(Part::Hosts, |it| set_netblock_country(it, &netblock, country)).unwrap();
-                assert_eq!(database.read(list_netblock_countries).unwrap(), [(netblock.clone(), country)]);
+                assert_eq!(database.read(list_netblock_countries).unwrap(), [(netblock, country)]);
             }
             assert_eq!(database.write(Part::Hosts, |it| delete_netblock_country(it, &netblock)).unwrap(), 1);
         });

@@ -95,11 +95,12 @@ impl Database {
         &self,
         work: impl FnOnce(&mut Connection) -> QueryResult<(T, Vec<Part>)>,
     ) -> Result<T, Error> {
-        let mut connection = self.connect()?;
+        // Before a connection is taken: writers that wait leave the connections to readers.
         let _writer = match self.url {
             DatabaseUrl::Sqlite(_) => Some(self.writer.lock().unwrap_or_else(PoisonError::into_inner)),
             DatabaseUrl::Postgres(_) => None,
         };
+        let mut connection = self.connect()?;
         let value = connection.write(|connection| {
             let (value, parts) = work(connection)?;
             generation::bump(connection, parts)?;
@@ -233,6 +234,19 @@ mod tests {
     }
 
     #[test]
+    fn many_migrate_at_once() {
+        on_both_empty(|database| {
+            let config = Config { url: database.url().clone(), connections: 1 };
+            let migrate = || Database::open(&config).migrate().unwrap().len();
+            let ran: Vec<_> = std::thread::scope(|scope| {
+                let threads: Vec<_> = (0..4).map(|_| scope.spawn(migrate)).collect();
+                threads.into_iter().map(|it| it.join().unwrap()).collect()
+            });
+            assert_eq!(ran.iter().filter(|it| **it > 0).count(), 1, "{ran:?}");
+        });
+    }
+
+    #[test]
     fn only_the_embedded_database_is_made_by_itself() {
         on_both_empty(|database| {
             let embedded = matches!(database.url(), DatabaseUrl::Sqlite(_));
@@ -250,5 +264,6 @@ mod tests {
         assert!(start.elapsed() < CONNECTION_WAIT * 2);
         assert!(matches!(error, Error::Connect { .. }), "{error}");
         assert!(!error.to_string().contains("secret"), "{error}");
+        assert!(error.to_string().contains("Connection refused"), "{error}");
     }
 }

@@ -44,21 +44,21 @@ pub(super) fn read(
         return Ok(None);
     }
     tree.verify(&category)?;
-    let mut bodies = Vec::new();
-    let mut parsed = Vec::new();
+    let (mut bodies, mut parsed) = (Vec::new(), Vec::new());
     for entry in &category.inventory.entries {
         let digest = Sha256(entry.digest);
         let media_type = entry.kind.media_type();
-        let wants_body = media_type.is_some() || entry.size <= small_blob_limit;
         let new_manifest = media_type.filter(|_| !known.manifests.contains(&digest));
-        if !(wants_body && !known.bodies.contains(&digest)) && new_manifest.is_none() {
+        let small = media_type.is_some() || entry.size <= small_blob_limit;
+        let new_body = small && !known.bodies.contains(&digest);
+        if new_manifest.is_none() && !new_body {
             continue;
         }
         let bytes = read_blob(tree, name, entry)?;
         if let Some(media_type) = new_manifest {
             parsed.push((entry, parse(entry, media_type, &bytes)?));
         }
-        if !known.bodies.contains(&digest) {
+        if new_body {
             bodies.push((digest, bytes));
         }
     }

@@ -14,6 +14,7 @@ pub use summary::{CategorySummary, Outcome, Summary};
 
 use crate::{
     database::{self, Database, Part, content},
+    mirror::CategoryName,
     tree::{self, Tree},
 };
 
@@ -50,14 +51,16 @@ pub fn scan(tree: &Tree, database: &Database, small_blob_limit: u64) -> Result<S
     let _lock = lock::take(tree)?;
     let names = tree.category_names()?;
     let mut summary = Summary::default();
+    let mut known = database.read(content::load_known)?;
     for name in &names {
-        // Read anew for each: what one category brought, the next need not read.
-        let known = database.read(content::load_known)?;
         let outcome = match category::read(tree, name, &known, small_blob_limit) {
             Ok(None) => Outcome::Unchanged,
             Ok(Some(content)) => {
                 let now = Timestamp::now().into();
                 let new = database.write(Part::Content, |it| content::replace_category(it, &content, now))?;
+                // What one category brought, the next need not read.
+                known.manifests.extend(content.manifests.iter().map(|it| it.digest));
+                known.bodies.extend(content.bodies.iter().map(|it| it.0));
                 Outcome::updated(&content, new)
             }
             Err(error) => Outcome::Refused { reason: error.to_string() },
@@ -75,11 +78,7 @@ pub fn scan(tree: &Tree, database: &Database, small_blob_limit: u64) -> Result<S
 }
 
 /// Retires the categories whose folders are gone.
-fn retire(
-    database: &Database,
-    names: &[crate::mirror::CategoryName],
-    summary: &mut Summary,
-) -> Result<(), Error> {
+fn retire(database: &Database, names: &[CategoryName], summary: &mut Summary) -> Result<(), Error> {
     let mut gone = database.read(database::category::list)?;
     gone.retain(|it| it.retired_at.is_none() && !names.contains(&it.name));
     if gone.is_empty() {

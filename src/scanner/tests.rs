@@ -301,3 +301,27 @@ fn one_scan_runs_at_a_time() {
         world.scan(database);
     });
 }
+
+#[test]
+fn a_blob_that_moves_between_categories_keeps_its_number() {
+    on_both(|database| {
+        let mut world = World::new();
+        let image = world.image("layer", "");
+        world.tag("latest", image);
+        world.publish();
+        world.scan(database);
+        let before = number(&content(database), &image);
+        // `other` comes after `fedora` in the alphabet, and only once `fedora` has lost it.
+        world.writer.publish(&"other".parse().unwrap(), &world.state, 10).unwrap();
+        fs::remove_dir_all(world.path("")).unwrap();
+        let summary = world.scan(database);
+        let updated = Outcome::Updated { serial: 10, blobs: 3, new_blobs: 0, tags: 1 };
+        assert_eq!(
+            summary.categories.iter().map(|it| &it.outcome).collect::<Vec<_>>(),
+            [&updated, &Outcome::Retired]
+        );
+        let rows = content(database);
+        assert_eq!(number(&rows, &image), before);
+        assert_eq!(tags(&rows), [("latest".to_owned(), image)]);
+    });
+}

@@ -3,7 +3,7 @@
 
 use std::{
     io::{BufRead, BufReader},
-    process::{ChildStdin, Command, Stdio},
+    process::{Child, Command, Stdio},
     sync::{
         OnceLock,
         atomic::{AtomicU32, Ordering},
@@ -30,7 +30,8 @@ rm -rf "$1"
 
 struct Cluster {
     folder: String,
-    _alive: ChildStdin,
+    /// Its standard input stays open as long as this process lives.
+    _server: Child,
 }
 
 fn cluster() -> &'static Cluster {
@@ -54,7 +55,7 @@ fn cluster() -> &'static Cluster {
         let mut line = String::new();
         BufReader::new(child.stdout.take().expect("is piped")).read_line(&mut line).expect("its output");
         assert_eq!(line, "ready\n", "PostgreSQL 15 did not start; run tests/setup.sh");
-        Cluster { folder, _alive: child.stdin.take().expect("is piped") }
+        Cluster { folder, _server: child }
     })
 }
 
