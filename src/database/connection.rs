@@ -18,7 +18,7 @@ const BUSY_MILLISECONDS: u32 = 10_000;
 /// A connection to either engine.
 ///
 /// Never use the derived `establish`: it tries one engine after the other, so that a PostgreSQL that is
-/// down would become an SQLite file. [`Connector`] chooses by the URL.
+/// down would become an SQLite file. The pool's connector chooses by the URL.
 #[derive(diesel::MultiConnection)]
 pub enum AnyConnection {
     /// To a server.

@@ -208,6 +208,10 @@ mod tests {
             std::thread::scope(|scope| {
                 for thread in 0..4 {
                     scope.spawn(move || {
+                        // Two share a pool, the others stand for other processes.
+                        let config = Config { url: database.url().clone(), connections: 1 };
+                        let own = Database::open(&config);
+                        let database = if thread < 2 { database } else { &own };
                         for number in 0..25 {
                             let new = new_site(&format!("{thread}-{number}"));
                             let work =
