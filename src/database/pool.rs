@@ -160,6 +160,8 @@ impl Database {
 mod tests {
     use std::time::Instant;
 
+    use diesel::RunQueryDsl as _;
+
     use super::*;
     use crate::database::{site, testing::*};
 
@@ -247,6 +249,23 @@ mod tests {
                 threads.into_iter().map(|it| it.join().unwrap()).collect()
             });
             assert_eq!(ran.iter().filter(|it| **it > 0).count(), 1, "{ran:?}");
+        });
+    }
+
+    #[test]
+    fn a_role_that_may_only_read_can_check_and_load() {
+        on_both(|database| {
+            let DatabaseUrl::Postgres(_) = database.url() else { return };
+            let grant = ["CREATE ROLE reader LOGIN", "GRANT SELECT ON ALL TABLES IN SCHEMA public TO reader"];
+            let run = |it: &mut Connection| {
+                grant.iter().try_for_each(|sql| diesel::sql_query(*sql).execute(it).map(drop))
+            };
+            database.write_log(run).unwrap();
+            let url = database.url().to_string().replace("//portolan@", "//reader@").parse().unwrap();
+            let reader = Database::open(&Config { url, connections: 1 });
+            reader.check_migrated().unwrap();
+            reader.read(crate::database::snapshot::load_content).unwrap();
+            assert!(reader.write(Part::Hosts, |it| site::insert(it, &new_site("a"))).is_err());
         });
     }
 
