@@ -11,12 +11,14 @@ pub mod mirrorlist;
 
 // Adapters, one kind of IO each.
 pub mod connector;
+pub mod database;
 pub mod geoip;
 pub mod store;
 pub mod tree;
 
-// Services.
+// Services: they meet through database rows.
 pub mod exporter;
+pub mod scanner;
 
 // The top.
 pub mod cli;

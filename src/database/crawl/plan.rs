@@ -1,0 +1,154 @@
+//! What the crawler asks: the hosts to crawl, and the categories to compare them with.
+
+use std::collections::HashMap;
+
+use diesel::prelude::*;
+use roaring::RoaringBitmap;
+
+use super::Holdings;
+use crate::database::{
+    Connection, Sha256,
+    host_category::HostCategoryUrl,
+    schema::{blob, category, category_serial, holdings, host, host_category, host_category_url, site},
+    snapshot::read_set,
+};
+use crate::mirror::{CategoryId, CategoryName, HostCategoryId, HostId, HostName, Serial};
+
+/// A host to crawl.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CrawlHost {
+    /// Its row.
+    pub id: HostId,
+    /// Its name.
+    pub name: HostName,
+    /// Host or site is private.
+    pub private: bool,
+    /// How many crawls in a row did not reach it.
+    pub failures: i64,
+    /// Why the crawler has switched it off, if so.
+    pub auto_disabled: Option<String>,
+    /// What it opted in to and is not retired, by name.
+    pub categories: Vec<CrawlCategory>,
+}
+
+/// An opt-in to crawl.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CrawlCategory {
+    /// The opt-in.
+    pub host_category: HostCategoryId,
+    /// To what.
+    pub category: CategoryId,
+    /// To what.
+    pub name: CategoryName,
+    /// Where, oldest first.
+    pub urls: Vec<HostCategoryUrl>,
+    /// What the last crawl found; `None` when there was none.
+    pub holdings: Option<Holdings>,
+}
+
+/// A category as the crawler compares hosts with it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CategoryTruth {
+    /// Its published states, newest first; the first is the one that hosts should have.
+    pub states: Vec<CategoryState>,
+    /// All blobs of the newest state, newest (highest number) first.
+    pub blobs: Vec<CrawlBlob>,
+}
+
+/// A published state of a category.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CategoryState {
+    /// Grows with each.
+    pub serial: Serial,
+    /// The hash of its inventory.
+    pub inventory_digest: Sha256,
+    /// The numbers of its blobs.
+    pub blobs: RoaringBitmap,
+}
+
+/// A blob that a host should have.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct CrawlBlob {
+    /// Its place in bitmaps.
+    pub number: u32,
+    /// Its name.
+    pub digest: Sha256,
+    /// In bytes.
+    pub size: u64,
+}
+
+/// The hosts to crawl, by name: those that are switched on by admins and operators, with a site that is,
+/// and that opted in to something. Those that the crawler switched off are among them: they may be back.
+pub fn list_hosts(connection: &mut Connection) -> QueryResult<Vec<CrawlHost>> {
+    let mut opt_ins = list_opt_ins(connection)?;
+    let rows: Vec<(HostId, HostName, bool, bool, i64, Option<String>)> = host::table
+        .inner_join(site::table)
+        .filter(host::user_active.and(host::admin_active))
+        .filter(site::user_active.and(site::admin_active))
+        .select((
+            host::id,
+            host::name,
+            host::private,
+            site::private,
+            host::crawl_failures,
+            host::auto_disabled_reason,
+        ))
+        .order(host::name)
+        .load(connection)?;
+    let hosts = rows.into_iter().filter_map(|(id, name, private, site_private, failures, auto_disabled)| {
+        let categories = opt_ins.remove(&id)?;
+        Some(CrawlHost { id, name, private: private || site_private, failures, auto_disabled, categories })
+    });
+    Ok(hosts.collect())
+}
+
+fn list_opt_ins(connection: &mut Connection) -> QueryResult<HashMap<HostId, Vec<CrawlCategory>>> {
+    let mut urls: HashMap<HostCategoryId, Vec<HostCategoryUrl>> = HashMap::new();
+    let rows = host_category_url::table.select(HostCategoryUrl::as_select()).order(host_category_url::id);
+    for url in rows.load(connection)? {
+        urls.entry(url.host_category_id).or_default().push(url);
+    }
+    let known = holdings::table.select(Holdings::as_select()).load(connection)?;
+    let mut known: HashMap<_, _> = known.into_iter().map(|it| (it.host_category_id, it)).collect();
+    let rows: Vec<(HostId, HostCategoryId, CategoryId, CategoryName)> = host_category::table
+        .inner_join(category::table)
+        .filter(category::retired_at.is_null())
+        .select((host_category::host_id, host_category::id, category::id, category::name))
+        .order(category::name)
+        .load(connection)?;
+    let mut opt_ins: HashMap<HostId, Vec<CrawlCategory>> = HashMap::new();
+    for (host, host_category, category, name) in rows {
+        let urls = urls.remove(&host_category).unwrap_or_default();
+        let holdings = known.remove(&host_category);
+        opt_ins.entry(host).or_default().push(CrawlCategory {
+            host_category,
+            category,
+            name,
+            urls,
+            holdings,
+        });
+    }
+    Ok(opt_ins)
+}
+
+/// What a category has and had; no states when it is retired or unknown.
+pub fn load_category(connection: &mut Connection, id: CategoryId) -> QueryResult<CategoryTruth> {
+    let rows: Vec<(Serial, Sha256, Vec<u8>)> = category_serial::table
+        .filter(category_serial::category_id.eq(id))
+        .select((category_serial::serial, category_serial::inventory_digest, category_serial::blobs))
+        .order(category_serial::id.desc())
+        .load(connection)?;
+    let state = |(serial, inventory_digest, blobs): (Serial, Sha256, Vec<u8>)| {
+        Ok(CategoryState { serial, inventory_digest, blobs: read_set(&blobs)? })
+    };
+    let states = rows.into_iter().map(state).collect::<QueryResult<Vec<_>>>()?;
+    let Some(newest) = states.first() else { return Ok(CategoryTruth { states, blobs: Vec::new() }) };
+    let all: Vec<(i64, Sha256, i64)> =
+        blob::table.select((blob::id, blob::digest, blob::size)).order(blob::id.desc()).load(connection)?;
+    let blobs = all.into_iter().filter_map(|(number, digest, size)| {
+        let number = u32::try_from(number).ok().filter(|it| newest.blobs.contains(*it))?;
+        Some(CrawlBlob { number, digest, size: u64::try_from(size).unwrap_or(0) })
+    });
+    let blobs = blobs.collect();
+    Ok(CategoryTruth { states, blobs })
+}
