@@ -11,6 +11,7 @@ pub mod mirrorlist;
 
 // Adapters, one kind of IO each.
 pub mod connector;
+pub mod database;
 pub mod geoip;
 pub mod store;
 pub mod tree;

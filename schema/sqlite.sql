@@ -1,0 +1,215 @@
+-- What migrations/sqlite adds up to; tests/schema.rs compares the two.
+
+-- Organisations that run hosts.
+CREATE TABLE site (
+    id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+    name TEXT NOT NULL UNIQUE,
+    org_url TEXT,
+    private INTEGER NOT NULL DEFAULT FALSE,
+    user_active INTEGER NOT NULL DEFAULT TRUE,
+    admin_active INTEGER NOT NULL DEFAULT TRUE,
+    created_at TEXT NOT NULL
+) STRICT;
+
+-- Off by its admins (user_active), by the operators (admin_active), by the crawler (auto_disabled_at): three states.
+CREATE TABLE host (
+    id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+    site_id INTEGER NOT NULL REFERENCES site (id) ON DELETE CASCADE,
+    name TEXT NOT NULL UNIQUE,
+    country TEXT,
+    latitude REAL,
+    longitude REAL,
+    asn INTEGER,
+    asn_clients INTEGER NOT NULL DEFAULT TRUE,
+    bandwidth INTEGER,
+    private INTEGER NOT NULL DEFAULT FALSE,
+    user_active INTEGER NOT NULL DEFAULT TRUE,
+    admin_active INTEGER NOT NULL DEFAULT TRUE,
+    auto_disabled_at TEXT,
+    auto_disabled_reason TEXT,
+    drained INTEGER NOT NULL DEFAULT FALSE,
+    contacts TEXT NOT NULL DEFAULT '',
+    comment TEXT NOT NULL DEFAULT '',
+    created_at TEXT NOT NULL,
+    last_crawled_at TEXT,
+    last_crawl_ms INTEGER,
+    crawl_failures INTEGER NOT NULL DEFAULT 0
+) STRICT;
+CREATE INDEX host_site_id ON host (site_id);
+
+-- Made and retired by the scanner; people edit description and visible only.
+CREATE TABLE category (
+    id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+    name TEXT NOT NULL UNIQUE,
+    description TEXT NOT NULL DEFAULT '',
+    visible INTEGER NOT NULL DEFAULT TRUE,
+    selection TEXT NOT NULL,
+    serial INTEGER NOT NULL,
+    inventory_digest BLOB NOT NULL,
+    retired_at TEXT
+) STRICT;
+
+-- A host's opt-in.
+CREATE TABLE host_category (
+    id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+    host_id INTEGER NOT NULL REFERENCES host (id) ON DELETE CASCADE,
+    category_id INTEGER NOT NULL REFERENCES category (id) ON DELETE CASCADE,
+    created_at TEXT NOT NULL,
+    UNIQUE (host_id, category_id)
+) STRICT;
+CREATE INDEX host_category_category_id ON host_category (category_id);
+
+CREATE TABLE host_category_url (
+    id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+    host_category_id INTEGER NOT NULL REFERENCES host_category (id) ON DELETE CASCADE,
+    url TEXT NOT NULL UNIQUE,
+    ipv4_reach TEXT NOT NULL DEFAULT 'unknown',
+    ipv6_reach TEXT NOT NULL DEFAULT 'unknown',
+    reach_reason TEXT,
+    probed_at TEXT
+) STRICT;
+CREATE INDEX host_category_url_host_category_id ON host_category_url (host_category_id);
+
+CREATE TABLE host_netblock (
+    id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+    host_id INTEGER NOT NULL REFERENCES host (id) ON DELETE CASCADE,
+    netblock TEXT NOT NULL,
+    name TEXT NOT NULL DEFAULT '',
+    UNIQUE (host_id, netblock)
+) STRICT;
+
+CREATE TABLE host_peer_asn (
+    host_id INTEGER NOT NULL REFERENCES host (id) ON DELETE CASCADE,
+    asn INTEGER NOT NULL,
+    name TEXT NOT NULL DEFAULT '',
+    PRIMARY KEY (host_id, asn)
+) STRICT;
+
+CREATE TABLE host_country_allowed (
+    host_id INTEGER NOT NULL REFERENCES host (id) ON DELETE CASCADE,
+    country TEXT NOT NULL,
+    PRIMARY KEY (host_id, country)
+) STRICT;
+
+CREATE TABLE country_continent_redirect (
+    country TEXT NOT NULL PRIMARY KEY,
+    continent TEXT NOT NULL
+) STRICT;
+
+CREATE TABLE netblock_country (
+    netblock TEXT NOT NULL PRIMARY KEY,
+    country TEXT NOT NULL
+) STRICT;
+
+-- id is the number of the blob in every bitmap: 1 to 2^32-1, never given twice.
+CREATE TABLE blob (
+    id INTEGER NOT NULL PRIMARY KEY,
+    digest BLOB NOT NULL UNIQUE,
+    size INTEGER NOT NULL
+) STRICT;
+
+-- The highest number ever given to a blob. One row.
+CREATE TABLE blob_number (
+    last INTEGER NOT NULL PRIMARY KEY
+) STRICT;
+INSERT INTO blob_number (last) VALUES (0);
+
+CREATE TABLE manifest (
+    blob_id INTEGER NOT NULL PRIMARY KEY REFERENCES blob (id) ON DELETE CASCADE,
+    media_type TEXT NOT NULL,
+    artifact_type TEXT
+) STRICT;
+
+-- What a manifest names, as far as it is in the tree.
+CREATE TABLE manifest_blob (
+    manifest_id INTEGER NOT NULL REFERENCES manifest (blob_id) ON DELETE CASCADE,
+    blob_id INTEGER NOT NULL REFERENCES blob (id) ON DELETE CASCADE,
+    PRIMARY KEY (manifest_id, blob_id)
+) STRICT;
+CREATE INDEX manifest_blob_blob_id ON manifest_blob (blob_id);
+
+-- Manifests and small blobs, to be served without a mirror.
+CREATE TABLE body (
+    blob_id INTEGER NOT NULL PRIMARY KEY REFERENCES blob (id) ON DELETE CASCADE,
+    bytes BLOB NOT NULL
+) STRICT;
+
+CREATE TABLE referrer (
+    id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+    subject BLOB NOT NULL,
+    manifest_id INTEGER NOT NULL REFERENCES manifest (blob_id) ON DELETE CASCADE,
+    artifact_type TEXT,
+    descriptor TEXT NOT NULL,
+    UNIQUE (subject, manifest_id)
+) STRICT;
+CREATE INDEX referrer_manifest_id ON referrer (manifest_id);
+
+CREATE TABLE repository (
+    id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+    name TEXT NOT NULL UNIQUE
+) STRICT;
+
+-- The manifests a repository has or had, as long as they are in the tree.
+CREATE TABLE repository_manifest (
+    repository_id INTEGER NOT NULL REFERENCES repository (id) ON DELETE CASCADE,
+    manifest_id INTEGER NOT NULL REFERENCES manifest (blob_id) ON DELETE CASCADE,
+    PRIMARY KEY (repository_id, manifest_id)
+) STRICT;
+CREATE INDEX repository_manifest_manifest_id ON repository_manifest (manifest_id);
+
+CREATE TABLE category_repository (
+    id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+    category_id INTEGER NOT NULL REFERENCES category (id) ON DELETE CASCADE,
+    repository_id INTEGER NOT NULL REFERENCES repository (id) ON DELETE CASCADE,
+    UNIQUE (category_id, repository_id)
+) STRICT;
+CREATE INDEX category_repository_repository_id ON category_repository (repository_id);
+
+-- Tags as each category has them: two categories may carry the same repository, exported at different times.
+CREATE TABLE tag (
+    id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+    category_repository_id INTEGER NOT NULL REFERENCES category_repository (id) ON DELETE CASCADE,
+    name TEXT NOT NULL,
+    manifest_id INTEGER NOT NULL REFERENCES manifest (blob_id) ON DELETE CASCADE,
+    updated_at TEXT NOT NULL,
+    UNIQUE (category_repository_id, name)
+) STRICT;
+CREATE INDEX tag_manifest_id ON tag (manifest_id);
+
+-- The published states of a category: blobs is a roaring bitmap of blob numbers in the portable format.
+CREATE TABLE category_serial (
+    id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+    category_id INTEGER NOT NULL REFERENCES category (id) ON DELETE CASCADE,
+    serial INTEGER NOT NULL,
+    inventory_digest BLOB NOT NULL,
+    blobs BLOB NOT NULL,
+    created_at TEXT NOT NULL,
+    UNIQUE (category_id, serial)
+) STRICT;
+
+-- What a host holds of a category. crawled_at is when a crawl last confirmed blobs.
+CREATE TABLE holdings (
+    host_category_id INTEGER NOT NULL PRIMARY KEY REFERENCES host_category (id) ON DELETE CASCADE,
+    serial INTEGER,
+    state TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    blobs BLOB NOT NULL,
+    crawled_at TEXT NOT NULL
+) STRICT;
+
+CREATE TABLE crawl (
+    id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+    host_id INTEGER NOT NULL REFERENCES host (id) ON DELETE CASCADE,
+    started_at TEXT NOT NULL,
+    duration_ms INTEGER NOT NULL,
+    state TEXT NOT NULL,
+    log TEXT NOT NULL
+) STRICT;
+CREATE INDEX crawl_host_id ON crawl (host_id, id);
+
+-- Counts the changes of each part of the snapshot.
+CREATE TABLE generation (
+    part TEXT NOT NULL PRIMARY KEY,
+    value INTEGER NOT NULL
+) STRICT;
+INSERT INTO generation (part, value) VALUES ('content', 0), ('holdings', 0), ('hosts', 0);

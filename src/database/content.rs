@@ -1,0 +1,441 @@
+//! The tables of content: `blob`, `manifest`, `body`, `referrer`, `repository`, `tag` and what relates
+//! them. Written by the scanner alone, a category at a time, and only where something differs.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+use diesel::prelude::*;
+use roaring::RoaringBitmap;
+
+use super::{
+    BATCH_ROWS, Connection, Sha256, Time, category,
+    category::Category,
+    connection::on_each,
+    schema::{
+        blob, blob_number, body, category_repository, category_serial, manifest, manifest_blob, referrer,
+        repository, repository_manifest, tag,
+    },
+    snapshot::{read_set, write_set},
+};
+use crate::{
+    mirror::{CategoryId, CategoryName, Serial},
+    oci::{MediaType, RepositoryName, Tag},
+};
+
+/// How many bodies one statement writes: with 4 MiB each, the longest a manifest may be, they fit into the
+/// gigabyte that both engines take.
+const BODIES_PER_STATEMENT: usize = 50;
+
+/// What the database knows already, so that the scanner reads only what is new.
+#[derive(Debug, Default)]
+pub struct Known {
+    /// All categories, by name.
+    pub categories: Vec<Category>,
+    /// The digests of all manifests.
+    pub manifests: HashSet<Sha256>,
+    /// The digests of all blobs that have a body.
+    pub bodies: HashSet<Sha256>,
+}
+
+/// A category as it stands in the tree.
+#[derive(Clone, Debug)]
+pub struct CategoryContent {
+    /// Its folder.
+    pub name: CategoryName,
+    /// Which repositories, tags and platforms it has, as JSON.
+    pub selection: String,
+    /// Its serial.
+    pub serial: Serial,
+    /// The hash of its inventory.
+    pub inventory_digest: Sha256,
+    /// All of its inventory; no digest twice.
+    pub blobs: Vec<ContentBlob>,
+    /// Its repositories and tags, all of them.
+    pub repositories: BTreeMap<RepositoryName, BTreeMap<Tag, Sha256>>,
+    /// Its manifests that are not known yet.
+    pub manifests: Vec<ContentManifest>,
+    /// Who says something about whom, as far as new; each pair of subject and manifest once.
+    pub referrers: Vec<ContentReferrer>,
+    /// The bytes of its manifests and small blobs that have no body yet.
+    pub bodies: Vec<(Sha256, Vec<u8>)>,
+}
+
+/// A line of an inventory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ContentBlob {
+    /// Its name.
+    pub digest: Sha256,
+    /// In bytes.
+    pub size: u64,
+}
+
+/// A manifest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ContentManifest {
+    /// Its name.
+    pub digest: Sha256,
+    /// Its type.
+    pub media_type: MediaType,
+    /// What kind of artifact it is.
+    pub artifact_type: Option<String>,
+    /// What it names. Content that is not in the tree (another platform's layers) is left out.
+    pub children: Vec<Sha256>,
+}
+
+/// A manifest that says something about another one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ContentReferrer {
+    /// About what.
+    pub subject: Sha256,
+    /// Who.
+    pub manifest: Sha256,
+    /// What kind of artifact it is.
+    pub artifact_type: Option<String>,
+    /// Its descriptor in JSON, as it stands in the answer.
+    pub descriptor: String,
+}
+
+/// What is in no category any more.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Orphans {
+    /// Numbers of blobs.
+    blobs: Vec<i64>,
+    /// Rows of repositories that no category has and that have no former manifest either.
+    repositories: Vec<i64>,
+}
+
+impl Orphans {
+    /// Is there nothing to remove?
+    pub fn is_empty(&self) -> bool {
+        self.blobs.is_empty() && self.repositories.is_empty()
+    }
+
+    /// How many blobs.
+    pub fn blobs(&self) -> usize {
+        self.blobs.len()
+    }
+}
+
+/// What the scanner need not read again.
+pub fn load_known(connection: &mut Connection) -> QueryResult<Known> {
+    let manifests: Vec<Sha256> =
+        manifest::table.inner_join(blob::table).select(blob::digest).load(connection)?;
+    let bodies: Vec<Sha256> = body::table.inner_join(blob::table).select(blob::digest).load(connection)?;
+    Ok(Known {
+        categories: category::list(connection)?,
+        manifests: manifests.into_iter().collect(),
+        bodies: bodies.into_iter().collect(),
+    })
+}
+
+/// Brings a category to what the tree has; how many blobs of it are new.
+///
+/// The numbers of new blobs go on from the highest ever given. One scanner at a time: the caller holds the
+/// scan's lock.
+pub fn replace_category(
+    connection: &mut Connection,
+    content: &CategoryContent,
+    now: Time,
+) -> QueryResult<usize> {
+    let CategoryContent { name, selection, serial, inventory_digest, .. } = content;
+    let id = category::publish(connection, name, selection, *serial, *inventory_digest)?;
+    let mut numbers = load_numbers(connection)?;
+    let added = insert_blobs(connection, &content.blobs, &mut numbers)?;
+    insert_manifests(connection, &content.manifests, &numbers)?;
+    insert_bodies(connection, &content.bodies, &numbers)?;
+    insert_referrers(connection, &content.referrers, &numbers)?;
+    let repositories = replace_repositories(connection, id, &content.repositories)?;
+    replace_tags(connection, id, &content.repositories, &repositories, &numbers, now)?;
+    let set = content.blobs.iter().filter_map(|it| u32::try_from(*numbers.get(&it.digest)?).ok());
+    let set = write_set(set.collect::<RoaringBitmap>());
+    category::insert_serial(connection, id, *serial, *inventory_digest, &set, now)?;
+    Ok(added)
+}
+
+/// Takes categories out of all answers. Opt-ins stay, for the day they come back.
+pub fn retire_categories(connection: &mut Connection, ids: &[CategoryId], now: Time) -> QueryResult<()> {
+    let repositories = category_repository::table.filter(category_repository::category_id.eq_any(ids));
+    diesel::delete(repositories).execute(connection)?;
+    category::retire(connection, ids, now)
+}
+
+/// What is in no category any more.
+pub fn list_orphans(connection: &mut Connection) -> QueryResult<Orphans> {
+    let newest: Vec<Vec<u8>> = category_serial::table
+        .inner_join(super::schema::category::table)
+        .filter(category_serial::serial.eq(super::schema::category::serial))
+        .select(category_serial::blobs)
+        .load(connection)?;
+    let mut used = RoaringBitmap::new();
+    for set in newest {
+        used |= read_set(&set)?;
+    }
+    let blobs: Vec<i64> = blob::table.select(blob::id).load(connection)?;
+    let in_no_category = |it: &i64| u32::try_from(*it).is_ok_and(|it| !used.contains(it));
+    let repositories = repository::table
+        .select(repository::id)
+        .filter(diesel::dsl::not(diesel::dsl::exists(
+            category_repository::table.filter(category_repository::repository_id.eq(repository::id)),
+        )))
+        .filter(diesel::dsl::not(diesel::dsl::exists(
+            repository_manifest::table.filter(repository_manifest::repository_id.eq(repository::id)),
+        )))
+        .load(connection)?;
+    Ok(Orphans { blobs: blobs.into_iter().filter(in_no_category).collect(), repositories })
+}
+
+/// Removes what is in no category any more. The numbers are not given again.
+pub fn delete_orphans(connection: &mut Connection, orphans: &Orphans) -> QueryResult<()> {
+    for some in orphans.blobs.chunks(BATCH_ROWS) {
+        diesel::delete(blob::table.filter(blob::id.eq_any(some))).execute(connection)?;
+    }
+    for some in orphans.repositories.chunks(BATCH_ROWS) {
+        diesel::delete(repository::table.filter(repository::id.eq_any(some))).execute(connection)?;
+    }
+    Ok(())
+}
+
+/// The numbers of all blobs.
+fn load_numbers(connection: &mut Connection) -> QueryResult<HashMap<Sha256, i64>> {
+    let rows: Vec<(Sha256, i64)> = blob::table.select((blob::digest, blob::id)).load(connection)?;
+    Ok(rows.into_iter().collect())
+}
+
+/// Gives numbers to the blobs that have none; how many these were.
+fn insert_blobs(
+    connection: &mut Connection,
+    blobs: &[ContentBlob],
+    numbers: &mut HashMap<Sha256, i64>,
+) -> QueryResult<usize> {
+    let new: Vec<_> = blobs.iter().filter(|it| !numbers.contains_key(&it.digest)).collect();
+    if new.is_empty() {
+        return Ok(0);
+    }
+    let first: i64 = blob_number::table.select(blob_number::last).first::<i64>(connection)? + 1;
+    let mut rows = Vec::with_capacity(new.len());
+    for (number, blob) in (first..).zip(&new) {
+        // Bitmaps hold no larger numbers.
+        u32::try_from(number).map_err(|error| diesel::result::Error::SerializationError(Box::new(error)))?;
+        let size = i64::try_from(blob.size).unwrap_or(i64::MAX);
+        numbers.insert(blob.digest, number);
+        rows.push((blob::id.eq(number), blob::digest.eq(blob.digest), blob::size.eq(size)));
+    }
+    let last = first + rows.len() as i64 - 1;
+    diesel::update(blob_number::table).set(blob_number::last.eq(last)).execute(connection)?;
+    for some in rows.chunks(BATCH_ROWS) {
+        on_each!(connection, |it| diesel::insert_into(blob::table).values(some).execute(it))?;
+    }
+    Ok(new.len())
+}
+
+fn insert_manifests(
+    connection: &mut Connection,
+    manifests: &[ContentManifest],
+    numbers: &HashMap<Sha256, i64>,
+) -> QueryResult<()> {
+    let mut rows = Vec::with_capacity(manifests.len());
+    let mut relations = Vec::new();
+    for it in manifests {
+        let Some(id) = numbers.get(&it.digest) else { continue };
+        rows.push((
+            manifest::blob_id.eq(id),
+            manifest::media_type.eq(it.media_type),
+            manifest::artifact_type.eq(&it.artifact_type),
+        ));
+        let children: BTreeSet<_> = it.children.iter().filter_map(|child| numbers.get(child)).collect();
+        relations.extend(children.into_iter().map(|child| (id, child)));
+    }
+    for some in rows.chunks(BATCH_ROWS) {
+        on_each!(connection, |it| {
+            diesel::insert_into(manifest::table).values(some).on_conflict_do_nothing().execute(it)
+        })?;
+    }
+    for some in relations.chunks(BATCH_ROWS) {
+        let rows: Vec<_> = some
+            .iter()
+            .map(|(id, child)| (manifest_blob::manifest_id.eq(*id), manifest_blob::blob_id.eq(*child)))
+            .collect();
+        on_each!(connection, |it| {
+            diesel::insert_into(manifest_blob::table).values(rows).on_conflict_do_nothing().execute(it)
+        })?;
+    }
+    Ok(())
+}
+
+fn insert_bodies(
+    connection: &mut Connection,
+    bodies: &[(Sha256, Vec<u8>)],
+    numbers: &HashMap<Sha256, i64>,
+) -> QueryResult<()> {
+    for some in bodies.chunks(BODIES_PER_STATEMENT) {
+        let rows: Vec<_> = some
+            .iter()
+            .filter_map(|(digest, bytes)| {
+                Some((body::blob_id.eq(numbers.get(digest)?), body::bytes.eq(bytes)))
+            })
+            .collect();
+        on_each!(connection, |it| {
+            diesel::insert_into(body::table).values(rows).on_conflict_do_nothing().execute(it)
+        })?;
+    }
+    Ok(())
+}
+
+fn insert_referrers(
+    connection: &mut Connection,
+    referrers: &[ContentReferrer],
+    numbers: &HashMap<Sha256, i64>,
+) -> QueryResult<()> {
+    for some in referrers.chunks(BATCH_ROWS) {
+        let row = |it: &'_ ContentReferrer| {
+            let id = *numbers.get(&it.manifest)?;
+            Some((
+                referrer::subject.eq(it.subject),
+                referrer::manifest_id.eq(id),
+                referrer::artifact_type.eq(it.artifact_type.clone()),
+                referrer::descriptor.eq(it.descriptor.clone()),
+            ))
+        };
+        let rows: Vec<_> = some.iter().filter_map(row).collect();
+        on_each!(connection, |it| {
+            diesel::insert_into(referrer::table).values(rows).on_conflict_do_nothing().execute(it)
+        })?;
+    }
+    Ok(())
+}
+
+/// A category's row for a repository, and the repository's own.
+#[derive(Clone, Copy)]
+struct RepositoryIds {
+    category_repository: i64,
+    repository: i64,
+}
+
+/// Gives the category these repositories and no others.
+fn replace_repositories(
+    connection: &mut Connection,
+    category: CategoryId,
+    wanted: &BTreeMap<RepositoryName, BTreeMap<Tag, Sha256>>,
+) -> QueryResult<BTreeMap<RepositoryName, RepositoryIds>> {
+    let rows: Vec<(RepositoryName, i64, i64)> = category_repository::table
+        .inner_join(repository::table)
+        .filter(category_repository::category_id.eq(category))
+        .select((repository::name, category_repository::id, repository::id))
+        .load(connection)?;
+    let ids =
+        |(name, category_repository, repository)| (name, RepositoryIds { category_repository, repository });
+    let mut found: BTreeMap<_, _> = rows.into_iter().map(ids).collect();
+    let gone = found.extract_if(.., |name, _| !wanted.contains_key(name)).collect::<Vec<_>>();
+    for (_, ids) in gone {
+        diesel::delete(category_repository::table.find(ids.category_repository)).execute(connection)?;
+    }
+    for name in wanted.keys() {
+        if !found.contains_key(name) {
+            found.insert(name.clone(), insert_repository(connection, category, name)?);
+        }
+    }
+    Ok(found)
+}
+
+fn insert_repository(
+    connection: &mut Connection,
+    category: CategoryId,
+    name: &RepositoryName,
+) -> QueryResult<RepositoryIds> {
+    let known = repository::table.filter(repository::name.eq(name)).select(repository::id);
+    let id: i64 = match known.first(connection).optional()? {
+        Some(id) => id,
+        None => diesel::insert_into(repository::table)
+            .values(repository::name.eq(name))
+            .returning(repository::id)
+            .get_result(connection)?,
+    };
+    let category_repository = diesel::insert_into(category_repository::table)
+        .values((category_repository::category_id.eq(category), category_repository::repository_id.eq(id)))
+        .returning(category_repository::id)
+        .get_result(connection)?;
+    Ok(RepositoryIds { category_repository, repository: id })
+}
+
+/// Gives the category these tags and no others. What a tag named before stays a manifest of its repository.
+fn replace_tags(
+    connection: &mut Connection,
+    category: CategoryId,
+    wanted: &BTreeMap<RepositoryName, BTreeMap<Tag, Sha256>>,
+    repositories: &BTreeMap<RepositoryName, RepositoryIds>,
+    numbers: &HashMap<Sha256, i64>,
+    now: Time,
+) -> QueryResult<()> {
+    let rows: Vec<(i64, Tag, i64, i64)> = tag::table
+        .inner_join(category_repository::table)
+        .filter(category_repository::category_id.eq(category))
+        .select((tag::category_repository_id, tag::name, tag::id, tag::manifest_id))
+        .load(connection)?;
+    let mut found: HashMap<(i64, Tag), (i64, i64)> = rows
+        .into_iter()
+        .map(|(repository, name, id, manifest)| ((repository, name), (id, manifest)))
+        .collect();
+    let (mut new, mut roots) = (Vec::new(), Vec::new());
+    for (name, tags) in wanted {
+        let Some(ids) = repositories.get(name) else { continue };
+        for (tag, digest) in tags {
+            let Some(manifest) = numbers.get(digest).copied() else { continue };
+            match found.remove(&(ids.category_repository, tag.clone())) {
+                Some((_, known)) if known == manifest => continue,
+                Some((id, _)) => {
+                    let moved = (tag::manifest_id.eq(manifest), tag::updated_at.eq(now));
+                    diesel::update(tag::table.find(id)).set(moved).execute(connection)?;
+                }
+                None => new.push((
+                    tag::category_repository_id.eq(ids.category_repository),
+                    tag::name.eq(tag),
+                    tag::manifest_id.eq(manifest),
+                    tag::updated_at.eq(now),
+                )),
+            }
+            roots.push((ids.repository, manifest));
+        }
+    }
+    let gone: Vec<i64> = found.into_values().map(|it| it.0).collect();
+    for some in gone.chunks(BATCH_ROWS) {
+        diesel::delete(tag::table.filter(tag::id.eq_any(some))).execute(connection)?;
+    }
+    for some in new.chunks(BATCH_ROWS) {
+        on_each!(connection, |it| diesel::insert_into(tag::table).values(some).execute(it))?;
+    }
+    insert_repository_manifests(connection, roots)
+}
+
+/// Notes manifests, and those they list, as belonging to repositories.
+fn insert_repository_manifests(connection: &mut Connection, roots: Vec<(i64, i64)>) -> QueryResult<()> {
+    if roots.is_empty() {
+        return Ok(());
+    }
+    let listed: Vec<(i64, i64)> = manifest_blob::table
+        .inner_join(manifest::table.on(manifest::blob_id.eq(manifest_blob::blob_id)))
+        .select((manifest_blob::manifest_id, manifest_blob::blob_id))
+        .load(connection)?;
+    let mut children: HashMap<i64, Vec<i64>> = HashMap::new();
+    for (manifest, child) in listed {
+        children.entry(manifest).or_default().push(child);
+    }
+    // Ends, whatever the lists say: no pair is visited twice.
+    let mut pairs = BTreeSet::new();
+    let mut open = roots;
+    while let Some((repository, manifest)) = open.pop() {
+        if pairs.insert((repository, manifest)) {
+            open.extend(children.get(&manifest).into_iter().flatten().map(|child| (repository, *child)));
+        }
+    }
+    let rows: Vec<_> = pairs
+        .into_iter()
+        .map(|(repository, manifest)| {
+            (repository_manifest::repository_id.eq(repository), repository_manifest::manifest_id.eq(manifest))
+        })
+        .collect();
+    for some in rows.chunks(BATCH_ROWS) {
+        on_each!(connection, |it| {
+            diesel::insert_into(repository_manifest::table).values(some).on_conflict_do_nothing().execute(it)
+        })?;
+    }
+    Ok(())
+}

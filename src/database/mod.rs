@@ -1,0 +1,38 @@
+//! The database: MirrorManager's nouns, the content of the tree, and what hosts hold. The only module
+//! that knows Diesel; one code path for PostgreSQL and SQLite.
+//!
+//! Query functions stand in one file per group of tables, take a [`Connection`] and return
+//! [`diesel::QueryResult`]; they are called inside [`Database::read`], [`Database::write`] or
+//! [`Database::write_log`].
+
+pub mod category;
+mod connection;
+pub mod content;
+pub mod country;
+pub mod crawl;
+mod error;
+pub mod generation;
+pub mod host;
+pub mod host_category;
+pub mod host_country_allowed;
+pub mod host_netblock;
+pub mod host_peer_asn;
+mod migration;
+mod pool;
+mod schema;
+pub mod site;
+pub mod snapshot;
+#[cfg(test)]
+pub(crate) mod testing;
+mod url;
+mod values;
+
+pub use connection::AnyConnection as Connection;
+pub use error::Error;
+pub use generation::{Generations, Part};
+pub use pool::{Config, Database};
+pub use url::{DatabaseUrl, DatabaseUrlError, PostgresUrl};
+pub use values::{Sha256, Time};
+
+/// The rows of one statement. SQLite takes 32,766 bound values in one, and no row here has more than 21.
+const BATCH_ROWS: usize = 1_000;

@@ -1,0 +1,254 @@
+use std::{
+    fmt,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use diesel::{
+    QueryResult,
+    r2d2::{NopErrorHandler, Pool, PooledConnection},
+};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Connection, DatabaseUrl, Error, Generations, Part,
+    connection::Connector,
+    crawl::{self, CrawlResult},
+    generation, migration,
+};
+
+/// How long a caller waits for a connection, also when the server is down.
+const CONNECTION_WAIT: Duration = Duration::from_secs(5);
+
+/// `[database]`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Where the database is: `sqlite:PATH` (embedded, made when missing) or
+    /// `postgres://USER:PASSWORD@HOST/NAME` (`postgres:///NAME?host=/run/postgresql` for a socket).
+    /// The environment variable PORTOLAN_DATABASE_URL wins over it.
+    pub url: DatabaseUrl,
+    /// How many connections one process opens at most, 1 to 100.
+    #[schemars(range(min = 1, max = 100))]
+    pub connections: u32,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { url: DatabaseUrl::Sqlite("portolan.db".into()), connections: 4 }
+    }
+}
+
+/// The database. Shared by all threads; every call blocks, so asynchronous code calls it on a blocking
+/// thread.
+pub struct Database {
+    url: DatabaseUrl,
+    pool: Pool<Connector>,
+    /// SQLite has one writer at a time; waiting here is fair and has no time limit, its own lock neither.
+    writer: Mutex<()>,
+}
+
+impl fmt::Debug for Database {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Database").field(&self.url).finish()
+    }
+}
+
+impl Database {
+    /// Takes the settings. Connects on first use, so that `serve` starts while the database is down.
+    pub fn open(config: &Config) -> Self {
+        let pool = Pool::builder()
+            .max_size(config.connections.clamp(1, 100))
+            .min_idle(Some(0))
+            .connection_timeout(CONNECTION_WAIT)
+            .error_handler(Box::new(NopErrorHandler))
+            .build_unchecked(Connector(config.url.clone()));
+        Self { url: config.url.clone(), pool, writer: Mutex::new(()) }
+    }
+
+    /// Its URL; `Debug` of it hides the password.
+    pub fn url(&self) -> &DatabaseUrl {
+        &self.url
+    }
+
+    /// Reads one state of the database, however many queries `work` makes.
+    pub fn read<T>(&self, work: impl FnOnce(&mut Connection) -> QueryResult<T>) -> Result<T, Error> {
+        Ok(self.connect()?.read(work)?)
+    }
+
+    /// Changes something that answers depend on: the generation of `part` grows with it.
+    pub fn write<T>(
+        &self,
+        part: Part,
+        work: impl FnOnce(&mut Connection) -> QueryResult<T>,
+    ) -> Result<T, Error> {
+        self.write_parts(|connection| Ok((work(connection)?, vec![part])))
+    }
+
+    /// Writes what no answer depends on: logs, descriptions, comments.
+    pub fn write_log<T>(&self, work: impl FnOnce(&mut Connection) -> QueryResult<T>) -> Result<T, Error> {
+        self.write_parts(|connection| Ok((work(connection)?, Vec::new())))
+    }
+
+    /// Writes, and tells which parts of the snapshot have changed by it.
+    pub(super) fn write_parts<T>(
+        &self,
+        work: impl FnOnce(&mut Connection) -> QueryResult<(T, Vec<Part>)>,
+    ) -> Result<T, Error> {
+        let mut connection = self.connect()?;
+        let _writer = match self.url {
+            DatabaseUrl::Sqlite(_) => Some(self.writer.lock().unwrap_or_else(PoisonError::into_inner)),
+            DatabaseUrl::Postgres(_) => None,
+        };
+        let value = connection.write(|connection| {
+            let (value, parts) = work(connection)?;
+            generation::bump(connection, parts)?;
+            Ok::<_, diesel::result::Error>(value)
+        })?;
+        Ok(value)
+    }
+
+    /// How often each part of the snapshot has changed. Cheap: polled twice a second.
+    pub fn generations(&self) -> Result<Generations, Error> {
+        Ok(generation::load(&mut *self.connect()?)?)
+    }
+
+    /// Stores what a crawl found out; answers change only if something in it does.
+    pub fn store_crawl(&self, result: &CrawlResult) -> Result<(), Error> {
+        self.write_parts(|connection| Ok(((), crawl::store(connection, result)?)))
+    }
+
+    /// Brings the tables up to this program; the names of the migrations that ran.
+    pub fn migrate(&self) -> Result<Vec<String>, Error> {
+        let _writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        migration::run(&mut *self.connect()?).map_err(|reason| self.migrate_error(&*reason))
+    }
+
+    /// Fails, naming `portolan migrate`, unless all migrations have run.
+    pub fn check_migrated(&self) -> Result<(), Error> {
+        let missing =
+            migration::list_missing(&mut *self.connect()?).map_err(|reason| self.migrate_error(&*reason))?;
+        if missing.is_empty() {
+            return Ok(());
+        }
+        Err(Error::NotMigrated { database: format!("{:?}", self.url), missing: missing.join(", ") })
+    }
+
+    /// Makes and migrates the embedded database; only checks a PostgreSQL, which is migrated by
+    /// `portolan migrate` alone.
+    pub fn prepare(&self) -> Result<(), Error> {
+        match self.url {
+            DatabaseUrl::Sqlite(_) => self.migrate().map(drop),
+            DatabaseUrl::Postgres(_) => self.check_migrated(),
+        }
+    }
+
+    fn migrate_error(&self, reason: &dyn std::error::Error) -> Error {
+        Error::Migrate { database: format!("{:?}", self.url), reason: reason.to_string() }
+    }
+
+    fn connect(&self) -> Result<PooledConnection<Connector>, Error> {
+        self.pool.get().map_err(|error| Error::Connect {
+            database: format!("{:?}", self.url),
+            reason: error.to_string(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+    use crate::database::{site, testing::*};
+
+    #[test]
+    fn only_writes_that_matter_bump() {
+        on_both(|database| {
+            let before = database.generations().unwrap();
+            let id = database.write(Part::Hosts, |it| site::insert(it, &new_site("a"))).unwrap().id;
+            database.write_log(|it| site::delete(it, id)).unwrap();
+            let after = database.generations().unwrap();
+            assert_eq!(after, Generations { hosts: before.hosts + 1, ..before });
+        });
+    }
+
+    #[test]
+    fn a_failed_write_changes_nothing() {
+        on_both(|database| {
+            let before = database.generations().unwrap();
+            let outcome: Result<(), Error> = database.write(Part::Hosts, |it| {
+                site::insert(it, &new_site("a"))?;
+                Err(diesel::result::Error::NotFound)
+            });
+            assert!(matches!(outcome, Err(Error::Query(_))));
+            assert_eq!(database.generations().unwrap(), before);
+            assert!(database.read(site::list).unwrap().is_empty());
+        });
+    }
+
+    #[test]
+    fn a_read_sees_one_state() {
+        on_both(|database| {
+            let (before, after) = database
+                .read(|connection| {
+                    let before = site::list(connection)?.len();
+                    database.write(Part::Hosts, |it| site::insert(it, &new_site("a"))).unwrap();
+                    Ok((before, site::list(connection)?.len()))
+                })
+                .unwrap();
+            assert_eq!((before, after), (0, 0));
+        });
+    }
+
+    #[test]
+    fn many_writers_wait_for_each_other() {
+        on_both(|database| {
+            std::thread::scope(|scope| {
+                for thread in 0..4 {
+                    scope.spawn(move || {
+                        for number in 0..25 {
+                            let new = new_site(&format!("{thread}-{number}"));
+                            let work =
+                                |it: &mut Connection| site::list(it).and_then(|_| site::insert(it, &new));
+                            database.write(Part::Hosts, work).unwrap();
+                        }
+                    });
+                }
+            });
+            assert_eq!(database.read(site::list).unwrap().len(), 100);
+            assert_eq!(database.generations().unwrap().hosts, 100);
+        });
+    }
+
+    #[test]
+    fn an_unmigrated_database_names_the_command() {
+        on_both_empty(|database| {
+            let error = database.check_migrated().unwrap_err();
+            assert!(error.to_string().contains("`portolan migrate`"), "{error}");
+            assert!(!database.migrate().unwrap().is_empty());
+            assert_eq!(database.migrate().unwrap(), [""; 0]);
+            database.check_migrated().unwrap();
+        });
+    }
+
+    #[test]
+    fn only_the_embedded_database_is_made_by_itself() {
+        on_both_empty(|database| {
+            let embedded = matches!(database.url(), DatabaseUrl::Sqlite(_));
+            assert_eq!(database.prepare().is_ok(), embedded);
+            assert_eq!(database.check_migrated().is_ok(), embedded);
+        });
+    }
+
+    #[test]
+    fn a_dead_server_fails_within_seconds_and_makes_no_file() {
+        let url = "postgres://nobody:secret@127.0.0.1:1/none".parse().unwrap();
+        let database = Database::open(&Config { url, connections: 1 });
+        let start = Instant::now();
+        let error = database.generations().unwrap_err();
+        assert!(start.elapsed() < CONNECTION_WAIT * 2);
+        assert!(matches!(error, Error::Connect { .. }), "{error}");
+        assert!(!error.to_string().contains("secret"), "{error}");
+    }
+}

@@ -1,0 +1,273 @@
+//! The tables as Diesel sees them, on both engines. `schema/*.sql` has the real ones.
+
+diesel::table! {
+    site (id) {
+        id -> BigInt,
+        name -> Text,
+        org_url -> Nullable<Text>,
+        private -> Bool,
+        user_active -> Bool,
+        admin_active -> Bool,
+        created_at -> Timestamp,
+    }
+}
+
+diesel::table! {
+    host (id) {
+        id -> BigInt,
+        site_id -> BigInt,
+        name -> Text,
+        country -> Nullable<Text>,
+        latitude -> Nullable<Double>,
+        longitude -> Nullable<Double>,
+        asn -> Nullable<BigInt>,
+        asn_clients -> Bool,
+        bandwidth -> Nullable<BigInt>,
+        private -> Bool,
+        user_active -> Bool,
+        admin_active -> Bool,
+        auto_disabled_at -> Nullable<Timestamp>,
+        auto_disabled_reason -> Nullable<Text>,
+        drained -> Bool,
+        contacts -> Text,
+        comment -> Text,
+        created_at -> Timestamp,
+        last_crawled_at -> Nullable<Timestamp>,
+        last_crawl_ms -> Nullable<BigInt>,
+        crawl_failures -> BigInt,
+    }
+}
+
+diesel::table! {
+    category (id) {
+        id -> BigInt,
+        name -> Text,
+        description -> Text,
+        visible -> Bool,
+        selection -> Text,
+        serial -> BigInt,
+        inventory_digest -> Binary,
+        retired_at -> Nullable<Timestamp>,
+    }
+}
+
+diesel::table! {
+    host_category (id) {
+        id -> BigInt,
+        host_id -> BigInt,
+        category_id -> BigInt,
+        created_at -> Timestamp,
+    }
+}
+
+diesel::table! {
+    host_category_url (id) {
+        id -> BigInt,
+        host_category_id -> BigInt,
+        url -> Text,
+        ipv4_reach -> Text,
+        ipv6_reach -> Text,
+        reach_reason -> Nullable<Text>,
+        probed_at -> Nullable<Timestamp>,
+    }
+}
+
+diesel::table! {
+    host_netblock (id) {
+        id -> BigInt,
+        host_id -> BigInt,
+        netblock -> Text,
+        name -> Text,
+    }
+}
+
+diesel::table! {
+    host_peer_asn (host_id, asn) {
+        host_id -> BigInt,
+        asn -> BigInt,
+        name -> Text,
+    }
+}
+
+diesel::table! {
+    host_country_allowed (host_id, country) {
+        host_id -> BigInt,
+        country -> Text,
+    }
+}
+
+diesel::table! {
+    country_continent_redirect (country) {
+        country -> Text,
+        continent -> Text,
+    }
+}
+
+diesel::table! {
+    netblock_country (netblock) {
+        netblock -> Text,
+        country -> Text,
+    }
+}
+
+diesel::table! {
+    blob (id) {
+        id -> BigInt,
+        digest -> Binary,
+        size -> BigInt,
+    }
+}
+
+diesel::table! {
+    blob_number (last) {
+        last -> BigInt,
+    }
+}
+
+diesel::table! {
+    manifest (blob_id) {
+        blob_id -> BigInt,
+        media_type -> Text,
+        artifact_type -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    manifest_blob (manifest_id, blob_id) {
+        manifest_id -> BigInt,
+        blob_id -> BigInt,
+    }
+}
+
+diesel::table! {
+    body (blob_id) {
+        blob_id -> BigInt,
+        bytes -> Binary,
+    }
+}
+
+diesel::table! {
+    referrer (id) {
+        id -> BigInt,
+        subject -> Binary,
+        manifest_id -> BigInt,
+        artifact_type -> Nullable<Text>,
+        descriptor -> Text,
+    }
+}
+
+diesel::table! {
+    repository (id) {
+        id -> BigInt,
+        name -> Text,
+    }
+}
+
+diesel::table! {
+    repository_manifest (repository_id, manifest_id) {
+        repository_id -> BigInt,
+        manifest_id -> BigInt,
+    }
+}
+
+diesel::table! {
+    category_repository (id) {
+        id -> BigInt,
+        category_id -> BigInt,
+        repository_id -> BigInt,
+    }
+}
+
+diesel::table! {
+    tag (id) {
+        id -> BigInt,
+        category_repository_id -> BigInt,
+        name -> Text,
+        manifest_id -> BigInt,
+        updated_at -> Timestamp,
+    }
+}
+
+diesel::table! {
+    category_serial (id) {
+        id -> BigInt,
+        category_id -> BigInt,
+        serial -> BigInt,
+        inventory_digest -> Binary,
+        blobs -> Binary,
+        created_at -> Timestamp,
+    }
+}
+
+diesel::table! {
+    holdings (host_category_id) {
+        host_category_id -> BigInt,
+        serial -> Nullable<BigInt>,
+        state -> Text,
+        reason -> Text,
+        blobs -> Binary,
+        crawled_at -> Timestamp,
+    }
+}
+
+diesel::table! {
+    crawl (id) {
+        id -> BigInt,
+        host_id -> BigInt,
+        started_at -> Timestamp,
+        duration_ms -> BigInt,
+        state -> Text,
+        log -> Text,
+    }
+}
+
+diesel::table! {
+    generation (part) {
+        part -> Text,
+        value -> BigInt,
+    }
+}
+
+diesel::joinable!(host -> site (site_id));
+diesel::joinable!(host_category -> host (host_id));
+diesel::joinable!(host_category -> category (category_id));
+diesel::joinable!(host_category_url -> host_category (host_category_id));
+diesel::joinable!(host_netblock -> host (host_id));
+diesel::joinable!(host_peer_asn -> host (host_id));
+diesel::joinable!(host_country_allowed -> host (host_id));
+diesel::joinable!(manifest -> blob (blob_id));
+diesel::joinable!(body -> blob (blob_id));
+diesel::joinable!(referrer -> manifest (manifest_id));
+diesel::joinable!(category_repository -> category (category_id));
+diesel::joinable!(category_repository -> repository (repository_id));
+diesel::joinable!(tag -> category_repository (category_repository_id));
+diesel::joinable!(category_serial -> category (category_id));
+diesel::joinable!(holdings -> host_category (host_category_id));
+diesel::joinable!(crawl -> host (host_id));
+
+diesel::allow_tables_to_appear_in_same_query!(
+    site,
+    host,
+    category,
+    host_category,
+    host_category_url,
+    host_netblock,
+    host_peer_asn,
+    host_country_allowed,
+    country_continent_redirect,
+    netblock_country,
+    blob,
+    blob_number,
+    manifest,
+    manifest_blob,
+    body,
+    referrer,
+    repository,
+    repository_manifest,
+    category_repository,
+    tag,
+    category_serial,
+    holdings,
+    crawl,
+    generation,
+);
