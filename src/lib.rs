@@ -15,3 +15,6 @@ pub mod database;
 pub mod geoip;
 pub mod store;
 pub mod tree;
+
+// Services: they meet through the database.
+pub mod crawler;
