@@ -17,6 +17,7 @@ pub mod store;
 pub mod tree;
 
 // Services: they meet through database rows.
+pub mod crawler;
 pub mod exporter;
 pub mod scanner;
 

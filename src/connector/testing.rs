@@ -26,11 +26,13 @@ pub(crate) struct Answer {
     headers: Vec<(String, String)>,
     body: Vec<u8>,
     cut: Option<usize>,
+    hangs: bool,
+    endless: bool,
 }
 
 impl Answer {
     pub(crate) fn new(status: u16, body: &[u8]) -> Self {
-        Self { status, headers: Vec::new(), body: body.to_vec(), cut: None }
+        Self { status, headers: Vec::new(), body: body.to_vec(), cut: None, hangs: false, endless: false }
     }
 
     pub(crate) fn header(mut self, name: &str, value: impl Into<String>) -> Self {
@@ -41,6 +43,18 @@ impl Answer {
     /// Breaks the connection after so many bytes of the body.
     pub(crate) fn cut(mut self, bytes: usize) -> Self {
         self.cut = Some(bytes);
+        self
+    }
+
+    /// Never answers.
+    pub(crate) fn hang(mut self) -> Self {
+        self.hangs = true;
+        self
+    }
+
+    /// Sends the body again and again, without a length.
+    pub(crate) fn endless(mut self) -> Self {
+        self.endless = true;
         self
     }
 }
@@ -93,8 +107,13 @@ async fn serve(stream: TcpStream, respond: Arc<Respond>, requests: Arc<Mutex<Vec
     let Some(request) = read_request(&mut stream).await else { return };
     requests.lock().unwrap().push(request.clone());
     let answer = respond(&request);
+    if answer.hangs {
+        return std::future::pending().await;
+    }
     let mut head = format!("HTTP/1.1 {} X\r\nconnection: close\r\n", answer.status);
-    head += &format!("content-length: {}\r\n", answer.body.len());
+    if !answer.endless {
+        head += &format!("content-length: {}\r\n", answer.body.len());
+    }
     for (name, value) in &answer.headers {
         head += &format!("{name}: {value}\r\n");
     }
@@ -102,7 +121,7 @@ async fn serve(stream: TcpStream, respond: Arc<Respond>, requests: Arc<Mutex<Vec
     let body = if request.method == "HEAD" { &[] } else { &answer.body[..sent] };
     // The other side may have seen enough and gone.
     let _ = stream.write_all(format!("{head}\r\n").as_bytes()).await;
-    let _ = stream.write_all(body).await;
+    while stream.write_all(body).await.is_ok() && answer.endless && !body.is_empty() {}
     let _ = stream.shutdown().await;
 }
 

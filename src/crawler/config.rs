@@ -1,0 +1,88 @@
+use ipnet::IpNet;
+use jiff::SignedDuration;
+use serde::{Deserialize, Serialize};
+
+/// `[crawl]`: how mirrors are looked at.
+#[derive(Clone, Debug, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// How long `portolan run` waits between two crawls.
+    #[serde(serialize_with = "jiff::fmt::serde::duration::friendly::compact::required")]
+    #[schemars(with = "String")]
+    pub interval: SignedDuration,
+    /// How many hosts are crawled at once.
+    #[schemars(range(min = 1))]
+    pub hosts: usize,
+    /// How many requests one host gets at once.
+    #[schemars(range(min = 1))]
+    pub connections: usize,
+    /// How long one answer may take. Large bodies get more, by their size.
+    #[serde(serialize_with = "jiff::fmt::serde::duration::friendly::compact::required")]
+    #[schemars(with = "String")]
+    pub timeout: SignedDuration,
+    /// How long the crawl of one host may take. What was not asked by then counts as unreachable.
+    #[serde(serialize_with = "jiff::fmt::serde::duration::friendly::compact::required")]
+    #[schemars(with = "String")]
+    pub host_timeout: SignedDuration,
+    /// How many bytes of bodies one crawl reads from each URL, to compare them with their digests. Larger
+    /// files than this are never read.
+    pub hash_bytes: u64,
+    /// Networks that are crawled though their addresses are not public, as `10.0.0.0/8`.
+    #[schemars(with = "Vec<String>")]
+    pub allow_networks: Vec<IpNet>,
+    /// A URL or mail address that mirror admins find in their logs, behind our name.
+    pub contact: String,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            interval: SignedDuration::from_hours(1),
+            hosts: 20,
+            connections: 2,
+            timeout: SignedDuration::from_secs(30),
+            host_timeout: SignedDuration::from_mins(10),
+            hash_bytes: 8 * 1024 * 1024,
+            allow_networks: Vec::new(),
+            contact: String::new(),
+        }
+    }
+}
+
+impl Config {
+    /// What mirrors see as our name.
+    pub(super) fn user_agent(&self) -> String {
+        let name = concat!("portolan/", env!("CARGO_PKG_VERSION"));
+        if self.contact.is_empty() { name.to_owned() } else { format!("{name} (+{})", self.contact) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_reads_what_it_writes_and_nothing_unknown() {
+        let text = toml::to_string(&Config::default()).unwrap();
+        insta::assert_snapshot!(text, @r#"
+        interval = "1h"
+        hosts = 20
+        connections = 2
+        timeout = "30s"
+        host_timeout = "10m"
+        hash_bytes = 8388608
+        allow_networks = []
+        contact = ""
+        "#);
+        let config: Config = toml::from_str("timeout = \"5s\"\nallow_networks = [\"10.0.0.0/8\"]").unwrap();
+        assert_eq!(config.timeout, SignedDuration::from_secs(5));
+        assert!(toml::from_str::<Config>("interva = \"1h\"").is_err());
+    }
+
+    #[test]
+    fn mirrors_see_who_we_are() {
+        let config = Config { contact: "https://example.org/crawler".into(), ..Config::default() };
+        assert!(config.user_agent().ends_with(" (+https://example.org/crawler)"));
+        assert!(!Config::default().user_agent().contains('('));
+    }
+}

@@ -1,0 +1,156 @@
+//! One crawl of one host: its opt-ins, and of each its URLs.
+
+use std::{collections::HashMap, sync::Arc};
+
+use jiff::{SignedDuration, Timestamp};
+use tokio::time::Instant;
+
+use super::{
+    plan::Verdict,
+    url::{Visit, Visitor},
+};
+use crate::{
+    database::crawl::{CategoryTruth, CrawlCategory, CrawlHoldings, CrawlHost, CrawlResult, UrlReach},
+    mirror::{CategoryId, CrawlState, HostUrl},
+};
+
+/// After how many crawls in a row that did not reach it a host is switched off, until one does.
+pub const FAILURES_UNTIL_OFF: i64 = 4;
+
+/// What all hosts are compared with, by category.
+pub(super) type Truths = HashMap<CategoryId, Arc<CategoryTruth>>;
+
+/// What one opt-in came to.
+struct CategoryResult {
+    holdings: CrawlHoldings,
+    urls: Vec<UrlReach>,
+    log: Vec<String>,
+}
+
+/// Crawls a host. Never fails: what goes wrong is what was found out.
+pub(super) async fn crawl(
+    visitor: &Visitor,
+    host: &CrawlHost,
+    truths: &Truths,
+    seed: u64,
+    clock: fn() -> Timestamp,
+    host_timeout: SignedDuration,
+) -> CrawlResult {
+    let started_at = clock();
+    let deadline = Instant::now() + host_timeout.unsigned_abs();
+    let mut results = Vec::new();
+    for category in &host.categories {
+        let Some(truth) = truths.get(&category.category) else { continue };
+        results.push(crawl_category(visitor, category, truth, seed, deadline).await);
+    }
+    let states: Vec<CrawlState> = results.iter().map(|it| it.holdings.state).collect();
+    let state = worst(&states);
+    let log: Vec<String> = results.iter_mut().flat_map(|it| std::mem::take(&mut it.log)).collect();
+    CrawlResult {
+        host: host.id,
+        started_at: started_at.into(),
+        duration: clock().duration_since(started_at),
+        state,
+        auto_disabled: auto_disabled(host, state, log.first()),
+        log: log.join("\n"),
+        urls: results.iter_mut().flat_map(|it| std::mem::take(&mut it.urls)).collect(),
+        holdings: results.into_iter().map(|it| it.holdings).collect(),
+    }
+}
+
+/// Visits all URLs of an opt-in. Clients are sent to any of them, so what counts as held is what all hold
+/// that can be reached.
+async fn crawl_category(
+    visitor: &Visitor,
+    category: &CrawlCategory,
+    truth: &CategoryTruth,
+    seed: u64,
+    deadline: Instant,
+) -> CategoryResult {
+    let mut visits: Vec<(&HostUrl, Visit)> = Vec::new();
+    for url in &category.urls {
+        visits.push((&url.url, visitor.visit(url, truth, seed, deadline).await));
+    }
+    let states: Vec<CrawlState> = visits.iter().map(|(_, it)| it.verdict.state).collect();
+    let state = worst(&states);
+    let log = visits.iter().flat_map(|(url, visit)| log_lines(category, url, &visit.verdict)).collect();
+    let reason = visits.iter().find(|(_, it)| it.verdict.state == state);
+    let reason = reason.map_or_else(|| "it has no URL".to_owned(), |(_, it)| it.verdict.reasons.join("; "));
+    let held = visits.iter().filter_map(|(_, it)| it.verdict.held.clone());
+    let holdings = CrawlHoldings {
+        host_category: category.host_category,
+        serial: visits.iter().filter_map(|(_, it)| it.serial).min(),
+        state,
+        reason,
+        blobs: held.reduce(|one, other| one & other),
+    };
+    CategoryResult { holdings, urls: visits.into_iter().filter_map(|(_, it)| it.reach).collect(), log }
+}
+
+fn log_lines(category: &CrawlCategory, url: &HostUrl, verdict: &Verdict) -> Vec<String> {
+    let line = |reason: &String| format!("{} {url}: {}: {reason}", category.name, verdict.state);
+    verdict.reasons.iter().map(line).collect()
+}
+
+/// The worst of them; unreachable only if all are, for then nothing was found out.
+fn worst(states: &[CrawlState]) -> CrawlState {
+    let reached = states.iter().filter(|it| **it != CrawlState::Unreachable);
+    let badness = |it: &&CrawlState| match it {
+        CrawlState::UpToDate => 0,
+        CrawlState::Syncing => 1,
+        CrawlState::Behind => 2,
+        CrawlState::Lying => 3,
+        CrawlState::Unreachable => 4,
+    };
+    reached.max_by_key(badness).copied().unwrap_or(CrawlState::Unreachable)
+}
+
+/// Why the host is switched off now. Private hosts often cannot be reached from here and stay on.
+fn auto_disabled(host: &CrawlHost, state: CrawlState, first_line: Option<&String>) -> Option<String> {
+    if state != CrawlState::Unreachable {
+        return None;
+    }
+    if host.private || host.auto_disabled.is_some() || host.failures + 1 < FAILURES_UNTIL_OFF {
+        return host.auto_disabled.clone();
+    }
+    let reason = first_line.map_or("it has no URL", String::as_str);
+    Some(format!("not reached by {FAILURES_UNTIL_OFF} crawls in a row; {reason}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_is_as_bad_as_its_worst_category() {
+        use CrawlState::*;
+        assert_eq!(worst(&[UpToDate, Behind, Syncing]), Behind);
+        assert_eq!(worst(&[UpToDate, Lying, Unreachable]), Lying);
+        assert_eq!(worst(&[UpToDate, Unreachable]), UpToDate);
+        assert_eq!(worst(&[Unreachable]), Unreachable);
+        assert_eq!(worst(&[]), Unreachable);
+    }
+
+    #[test]
+    fn a_host_goes_off_after_some_failures_and_comes_back() {
+        #[track_caller]
+        fn check(private: bool, failures: i64, was: Option<&str>, state: CrawlState, expected: Option<&str>) {
+            let host = CrawlHost {
+                id: crate::mirror::HostId(1),
+                name: "m1".parse().unwrap(),
+                private,
+                failures,
+                auto_disabled: was.map(str::to_owned),
+                categories: Vec::new(),
+            };
+            let found = auto_disabled(&host, state, Some(&"no answer".to_owned()));
+            assert_eq!(found.as_deref(), expected);
+        }
+        let off = "not reached by 4 crawls in a row; no answer";
+        check(false, 2, None, CrawlState::Unreachable, None);
+        check(false, 3, None, CrawlState::Unreachable, Some(off));
+        check(false, 9, Some("before"), CrawlState::Unreachable, Some("before"));
+        check(true, 9, None, CrawlState::Unreachable, None);
+        check(false, 9, Some("before"), CrawlState::Behind, None);
+    }
+}
