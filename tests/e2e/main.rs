@@ -6,5 +6,11 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod crawl;
+mod demo;
+mod export;
+mod failover;
+mod metalink;
+mod pull;
+mod restart;
 mod rig;
-mod selfcheck;

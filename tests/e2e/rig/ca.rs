@@ -43,7 +43,8 @@ impl Authority {
         let key = KeyPair::generate().expect("a key");
         let params = CertificateParams::new(names).expect("names of a certificate");
         let certificate = params.signed_by(&key, &self.issuer).expect("a certificate").pem();
-        let identity = Identity { certificate: file.with_added_extension("crt"), key: file.with_added_extension("key") };
+        let identity =
+            Identity { certificate: file.with_added_extension("crt"), key: file.with_added_extension("key") };
         fs::write(&identity.certificate, certificate).expect("the certificate's file");
         fs::write(&identity.key, key.serialize_pem()).expect("the key's file");
         identity

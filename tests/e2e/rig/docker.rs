@@ -9,7 +9,7 @@ use super::program::{self, Finished, Program, command, finish};
 
 pub(crate) struct Docker {
     folder: PathBuf,
-    _program: Program,
+    program: Program,
 }
 
 impl Docker {
@@ -27,7 +27,7 @@ impl Docker {
         program::find("containerd"); // its absence would only show in dockerd's log
         let mut program = Program::start("dockerd", &folder, dockerd);
         program.wait_until("answer to docker info", || docker(&folder, &["info"]).success());
-        Docker { folder, _program: program }
+        Docker { folder, program }
     }
 
     /// Runs `docker` with these arguments.
@@ -40,7 +40,8 @@ impl Docker {
     pub(crate) fn push(&self, image: &Image, reference: &str) {
         let archive = self.folder.join("archive.tar");
         fs::write(&archive, image.docker_archive(reference)).expect("an archive");
-        self.run(&["load", "--quiet", "--input", archive.to_str().expect("a path in UTF-8")]).expect_success();
+        self.run(&["load", "--quiet", "--input", archive.to_str().expect("a path in UTF-8")])
+            .expect_success();
         self.run(&["push", "--quiet", reference]).expect_success();
     }
 
@@ -49,6 +50,11 @@ impl Docker {
     pub(crate) fn pull(&self, reference: &str) -> String {
         self.run(&["pull", reference]).expect_success();
         self.digest(reference)
+    }
+
+    /// What the daemon has logged.
+    pub(crate) fn log(&self) -> String {
+        self.program.log()
     }
 
     /// The digest that docker remembers of an image it has pulled.

@@ -64,7 +64,6 @@ pub(crate) fn noise(seed: &str, size: usize) -> Vec<u8> {
 
 /// An image for one platform, OCI media types.
 pub(crate) struct Image {
-    name: String,
     architecture: String,
     layers: Vec<Layer>,
     config: Vec<u8>,
@@ -74,7 +73,8 @@ pub(crate) struct Image {
 impl Image {
     /// An image whose content follows from `name` and `architecture`.
     pub(crate) fn new(name: &str, architecture: &str, sizes: &[usize]) -> Image {
-        let layer = |(number, size): (usize, &usize)| Layer::new(&format!("{name}-{architecture}-{number}"), *size);
+        let layer =
+            |(number, size): (usize, &usize)| Layer::new(&format!("{name}-{architecture}-{number}"), *size);
         let layers: Vec<Layer> = sizes.iter().enumerate().map(layer).collect();
         let config = json!({
             "architecture": architecture,
@@ -91,7 +91,7 @@ impl Image {
             "layers": layers.iter().map(|l| descriptor(OCI_LAYER, &l.gzip)).collect::<Vec<_>>(),
         });
         let manifest = manifest.to_string().into_bytes();
-        Image { name: name.to_owned(), architecture: architecture.to_owned(), layers, config, manifest }
+        Image { architecture: architecture.to_owned(), layers, config, manifest }
     }
 
     /// The ordinary image of the rig.
@@ -137,10 +137,6 @@ impl Image {
         entry["platform"] = json!({"os": "linux", "architecture": self.architecture});
         entry
     }
-
-    pub(crate) fn name(&self) -> &str {
-        &self.name
-    }
 }
 
 /// An OCI index over `images`.
@@ -176,7 +172,13 @@ fn push_blob(registry: &str, repository: &str, content: &[u8]) {
     http::send("PUT", &url, "application/octet-stream", content, 201);
 }
 
-fn push_manifest(registry: &str, repository: &str, reference: &str, media_type: &str, content: &[u8]) -> String {
+fn push_manifest(
+    registry: &str,
+    repository: &str,
+    reference: &str,
+    media_type: &str,
+    content: &[u8],
+) -> String {
     http::send("PUT", &format!("{registry}/v2/{repository}/manifests/{reference}"), media_type, content, 201);
     digest(content)
 }

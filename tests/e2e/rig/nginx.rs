@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde::Deserialize;
 
@@ -17,14 +17,11 @@ const MARK: &str = "/.mark";
 /// A line of a mirror's access log.
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct Request {
-    pub(crate) client: String,
     pub(crate) agent: String,
     pub(crate) method: String,
     pub(crate) path: String,
     pub(crate) status: u16,
     pub(crate) range: String,
-    /// Bytes of the body that were sent.
-    pub(crate) bytes: u64,
 }
 
 impl Request {
@@ -35,12 +32,11 @@ impl Request {
     }
 }
 
-/// Which doors a mirror has.
+/// Which door a mirror has.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Scheme {
     Http,
     Https,
-    Both,
 }
 
 pub(crate) struct Nginx {
@@ -56,7 +52,7 @@ impl Nginx {
     pub(crate) fn start(namespace: &Namespace, name: &str, scheme: Scheme) -> Nginx {
         let folder = namespace.folder.join(name);
         fs::create_dir_all(folder.join("root")).expect("the mirror's folder");
-        let identity = (scheme != Scheme::Http).then(|| namespace.authority.issue(&[name]));
+        let identity = (scheme == Scheme::Https).then(|| namespace.authority.issue(&[name]));
         let listen = list_listen(name, scheme);
         let mut nginx = Nginx { name: name.to_owned(), folder, listen, identity, program: None };
         nginx.start_with("");
@@ -135,8 +131,8 @@ impl Nginx {
             r#"daemon off; master_process off; pid {folder}/pid;
 events {{ worker_connections 256; }}
 http {{
-  log_format line escape=json '{{"client":"$remote_addr","agent":"$http_user_agent","method":"$request_method",'
-    '"path":"$uri","status":$status,"range":"$http_range","bytes":$body_bytes_sent}}';
+  log_format line escape=json '{{"agent":"$http_user_agent","method":"$request_method",'
+    '"path":"$uri","status":$status,"range":"$http_range"}}';
   access_log {folder}/access.log line;
   client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/fastcgi;
   uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;
@@ -160,30 +156,10 @@ fn render_tls(identity: &Identity) -> String {
 }
 
 fn list_listen(name: &str, scheme: Scheme) -> Vec<String> {
-    let mut listen = Vec::new();
-    for address in super::namespace::addresses(name) {
-        let address = if address.contains(':') { format!("[{address}]") } else { (*address).to_owned() };
-        if scheme != Scheme::Https {
-            listen.push(format!("{address}:80"));
-        }
-        if scheme != Scheme::Http {
-            listen.push(format!("{address}:443 ssl"));
-        }
-    }
-    listen
-}
-
-/// Every file below `root` that belongs to the content (not rsync's temporary ones), relative.
-pub(crate) fn list_blobs(category: &Path) -> Vec<String> {
-    let mut found = Vec::new();
-    let Ok(prefixes) = fs::read_dir(category.join("blobs/sha256")) else { return found };
-    for prefix in prefixes {
-        for file in fs::read_dir(prefix.expect("an entry").path()).expect("a folder") {
-            let name = file.expect("an entry").file_name().into_string().expect("a name in UTF-8");
-            if !name.starts_with('.') {
-                found.push(format!("sha256:{name}"));
-            }
-        }
-    }
-    found
+    let port = if scheme == Scheme::Https { "443 ssl" } else { "80" };
+    let listen = |address: &&str| match address.contains(':') {
+        true => format!("[{address}]:{port}"),
+        false => format!("{address}:{port}"),
+    };
+    super::namespace::addresses(name).iter().map(listen).collect()
 }

@@ -27,7 +27,8 @@ impl Origin {
         fs::create_dir_all(&folder).expect("the origin's folder");
         let identity = namespace.authority.issue(&["origin.test"]);
         let config = folder.join("config.yml");
-        fs::write(&config, render_config(&folder, &identity.certificate, &identity.key)).expect("its configuration");
+        fs::write(&config, render_config(&folder, &identity.certificate, &identity.key))
+            .expect("its configuration");
         let mut registry = command("docker-registry");
         registry.arg("serve").arg(&config);
         let mut program = Program::start("docker-registry", &folder, registry);

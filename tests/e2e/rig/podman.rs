@@ -18,14 +18,19 @@ impl Podman {
     #[track_caller]
     pub(crate) fn pull(&self, reference: &str) -> String {
         self.run(&["pull", "--quiet", reference]).expect_success();
-        self.run(&["image", "inspect", "--format", "{{.Digest}}", reference]).expect_success().trim().to_owned()
+        self.run(&["image", "inspect", "--format", "{{.Digest}}", reference])
+            .expect_success()
+            .trim()
+            .to_owned()
     }
 
     fn run(&self, arguments: &[&str]) -> Finished {
         let mut podman = command("podman");
         podman.arg("--root").arg(self.folder.join("storage")).arg("--runroot").arg(self.folder.join("run"));
         podman.arg("--tmpdir").arg(self.folder.join("tmp"));
-        podman.args(["--storage-driver=vfs", "--events-backend=none", "--cgroup-manager=cgroupfs"]).args(arguments);
+        podman
+            .args(["--storage-driver=vfs", "--events-backend=none", "--cgroup-manager=cgroupfs"])
+            .args(arguments);
         finish(podman)
     }
 }

@@ -57,7 +57,12 @@ impl Postgres {
 
 fn psql(folder: &Path, database: &str, sql: &str) -> Option<String> {
     let mut psql = command("psql");
-    psql.arg("--host").arg(folder).args(["--username=portolan", "--no-psqlrc", "--tuples-only", "--no-align"]);
+    psql.arg("--host").arg(folder).args([
+        "--username=portolan",
+        "--no-psqlrc",
+        "--tuples-only",
+        "--no-align",
+    ]);
     psql.args(["--dbname", database, "--command", sql]);
     let finished = finish(psql);
     finished.success().then_some(finished.stdout)
@@ -66,7 +71,8 @@ fn psql(folder: &Path, database: &str, sql: &str) -> Option<String> {
 /// A program of the newest PostgreSQL here, as the user `postgres`: it refuses to run as root.
 fn as_postgres(name: &str) -> std::process::Command {
     let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
-    let newest = versions.map(|version| version.path().join("bin").join(name)).filter(|path| path.exists()).max();
+    let newest =
+        versions.map(|version| version.path().join("bin").join(name)).filter(|path| path.exists()).max();
     let path = newest.unwrap_or_else(|| panic!("PostgreSQL's {name} is missing: run tests/setup.sh as root"));
     let mut setpriv = command("setpriv");
     setpriv.args(["--reuid=postgres", "--regid=postgres", "--clear-groups"]).arg(path);
