@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::rig::image::{self, Image, OCI_INDEX, OCI_MANIFEST};
-use crate::rig::namespace::{self, Namespace};
+use crate::rig::namespace;
 use crate::rig::origin;
 use crate::rig::portolan::Portolan;
 use crate::rig::program::wait_for;
@@ -15,8 +15,11 @@ use crate::rig::raw_registry::{Contents, RawRegistry};
 use crate::rig::tree;
 use crate::rig::world::{self, CATEGORY, Engine, World};
 
+/// Makes a repository of the origin bad.
+type Spoil = fn(&mut Contents, &str);
+
 /// Repositories whose tag `latest` turns bad, and how.
-const BAD: [(&str, fn(&mut Contents, &str)); 7] = [
+const BAD: [(&str, Spoil); 7] = [
     ("flipped", flipped),
     ("flipped-manifest", flipped_manifest),
     ("truncated", truncated),
@@ -168,15 +171,19 @@ fn an_export_goes_on_after_a_kill_at_any_moment() {
         }
         contents.delay = Duration::from_millis(30);
         origin.set(contents);
+        let mut killed = 0;
         for requests in [1, 4, 8, 10, 12, 14, 16] {
             origin.server().forget_requests();
             let mut export = portolan.start("export");
-            wait_for(Duration::from_secs(10), || origin.server().requests().len() >= requests);
+            let moment = || export.has_ended() || origin.server().requests().len() >= requests;
+            assert!(wait_for(Duration::from_secs(10), moment), "{}", export.log_tail());
+            killed += usize::from(!export.has_ended());
             export.kill();
             if category.exists() {
                 tree::check(&category);
             }
         }
+        assert!(killed >= 4, "only {killed} exports were killed in their middle");
         portolan.done("export");
         tree::check(&category);
         let repositories = tree::repositories(&category);
@@ -195,20 +202,19 @@ fn an_export_goes_on_after_a_kill_at_any_moment() {
 
 #[test]
 fn an_export_of_nothing_new_reads_no_blob() {
-    namespace::enter(|namespace| nothing_new_reads_no_blob(namespace));
-}
-
-fn nothing_new_reads_no_blob(namespace: &Namespace) {
-    let world = World::new(namespace, Engine::Sqlite);
-    Image::ordinary("fedora").push(origin::URL, "fedora", "latest");
-    world.publish();
-    let serial = tree::serial(&world.category());
-    let before = world.origin.requests().len();
-    world.portolan.done("export");
-    let requests = &world.origin.requests()[before..];
-    assert!(!requests.is_empty(), "the second export did not even look");
-    let read: Vec<_> =
-        requests.iter().filter(|it| it.method == "GET" && it.path.contains("/blobs/")).collect();
-    assert!(read.is_empty(), "{read:?}");
-    assert_eq!(tree::serial(&world.category()), serial, "nothing changed, but the serial did");
+    namespace::enter(|namespace| {
+        let world = World::new(namespace, Engine::Sqlite);
+        Image::ordinary("fedora").push(origin::URL, "fedora", "latest");
+        world.publish();
+        let serial = tree::serial(&world.category());
+        assert!(serial.is_some(), "the export wrote no serial");
+        let before = world.origin.requests().len();
+        world.portolan.done("export");
+        let requests = &world.origin.requests()[before..];
+        assert!(!requests.is_empty(), "the second export did not even look");
+        let is_blob = |it: &&origin::Request| it.method == "GET" && it.path.contains("/blobs/");
+        let read: Vec<_> = requests.iter().filter(is_blob).collect();
+        assert!(read.is_empty(), "{read:?}");
+        assert_eq!(tree::serial(&world.category()), serial, "nothing changed, but the serial did");
+    });
 }

@@ -69,7 +69,8 @@ pub(crate) struct Namespace {
     pub(crate) authority: Authority,
 }
 
-/// Runs `story` in a namespace of its own. To be called once, as the whole body of a test function.
+/// Runs `story` in a namespace of its own. To be called once, as the whole body of a test function, with a closure
+/// that is written there: the closure's type tells the test's name.
 pub(crate) fn enter<F: FnOnce(&Namespace)>(story: F) {
     match std::env::var(OUTSIDE) {
         Ok(outside) => inside(&outside, story),
