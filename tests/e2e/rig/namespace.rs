@@ -90,7 +90,10 @@ fn outside(test: &str) {
     fs::create_dir(folder.path().join("world")).expect("the world's folder");
     let output = folder.path().join("output");
     let log = File::create(&output).expect("a file for the output");
-    let mut child = Command::new(program::find("unshare"))
+    // Should this process be killed, unshare dies by the parent's death signal, and by --kill-child all the rest.
+    let mut child = Command::new(program::find("setpriv"))
+        .args(["--pdeathsig", "KILL"])
+        .arg(program::find("unshare"))
         .args([
             "--net",
             "--mount",
