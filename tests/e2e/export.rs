@@ -1,0 +1,220 @@
+//! Export from origins that lie, and through kills.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::rig::image::{self, Image, OCI_INDEX, OCI_MANIFEST};
+use crate::rig::namespace;
+use crate::rig::origin;
+use crate::rig::portolan::Portolan;
+use crate::rig::program::wait_for;
+use crate::rig::raw_registry::{Contents, RawRegistry};
+use crate::rig::tree;
+use crate::rig::world::{self, CATEGORY, Engine, World};
+
+/// Makes a repository of the origin bad.
+type Spoil = fn(&mut Contents, &str);
+
+/// Repositories whose tag `latest` turns bad, and how.
+const BAD: [(&str, Spoil); 7] = [
+    ("flipped", flipped),
+    ("flipped-manifest", flipped_manifest),
+    ("truncated", truncated),
+    ("huge", huge),
+    ("deep", deep),
+    ("wide", wide),
+    ("evil-tag", evil_tag),
+];
+
+fn small(name: &str) -> Image {
+    Image::new(name, "amd64", &[20_000, 10_000])
+}
+
+fn flipped(contents: &mut Contents, repository: &str) {
+    let image = small("flipped-new");
+    contents.add_image(repository, "latest", &image);
+    contents.flip(&image::digest(image.blobs()[1]));
+}
+
+fn flipped_manifest(contents: &mut Contents, repository: &str) {
+    let image = small("flipped-manifest-new");
+    contents.add_image(repository, "latest", &image);
+    contents.flip_manifest(&image::digest(&image.manifest));
+}
+
+fn truncated(contents: &mut Contents, repository: &str) {
+    let image = small("truncated-new");
+    contents.add_image(repository, "latest", &image);
+    contents.truncate(&image::digest(image.blobs()[1]));
+}
+
+/// A manifest of 100 MB, which would otherwise be a good one.
+fn huge(contents: &mut Contents, repository: &str) {
+    let image = small("huge-new");
+    contents.add_image(repository, "latest", &image);
+    let mut manifest = image.manifest.clone();
+    manifest.resize(100_000_000, b' ');
+    contents.add_manifest(repository, "latest", OCI_MANIFEST, manifest);
+}
+
+/// An index in an index, twenty times.
+fn deep(contents: &mut Contents, repository: &str) {
+    let mut inner = image::index(&[]);
+    for _ in 0..19 {
+        contents.add_untagged(repository, OCI_INDEX, inner.clone());
+        let child = image::descriptor(OCI_INDEX, &inner);
+        let outer = json!({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [child]});
+        inner = outer.to_string().into_bytes();
+    }
+    contents.add_manifest(repository, "latest", OCI_INDEX, inner);
+}
+
+fn wide(contents: &mut Contents, repository: &str) {
+    let child = |number: i32| image::descriptor(OCI_MANIFEST, number.to_string().as_bytes());
+    let children: Vec<_> = (0..10_000).map(child).collect();
+    let index = json!({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": children});
+    contents.add_manifest(repository, "latest", OCI_INDEX, index.to_string().into_bytes());
+}
+
+fn evil_tag(contents: &mut Contents, repository: &str) {
+    contents.add_image(repository, "latest", &small(repository));
+    contents.add_tag(repository, "../../etc/passwd");
+}
+
+/// What everything looked like while the origin was honest.
+fn honest() -> Contents {
+    let mut contents = Contents::default();
+    for (repository, _) in BAD {
+        contents.add_image(repository, "latest", &small(repository));
+    }
+    contents.add_image("good", "latest", &small("good"));
+    contents
+}
+
+/// Files below `folder`, with their sizes, in and outside of categories.
+fn list_files(folder: &Path) -> BTreeMap<String, u64> {
+    let mut found = BTreeMap::new();
+    for entry in std::fs::read_dir(folder).unwrap().map(Result::unwrap) {
+        let path = entry.path();
+        if path.is_dir() {
+            found.extend(list_files(&path));
+        } else {
+            found.insert(path.display().to_string(), entry.metadata().unwrap().len());
+        }
+    }
+    found
+}
+
+#[test]
+fn a_lying_origin_harms_only_what_it_lies_about() {
+    namespace::enter(|namespace| {
+        let origin = RawRegistry::start(namespace);
+        let portolan = world::configure(namespace, None);
+        let category = portolan.category(CATEGORY);
+        origin.set(honest());
+        portolan.done("export");
+        let before = tree::repositories(&category);
+        let files = list_files(&portolan.folder.join("tree"));
+
+        let mut contents = honest();
+        for (repository, spoil) in BAD {
+            spoil(&mut contents, repository);
+        }
+        let newest = small("good-new");
+        contents.add_image("good", "latest", &newest);
+        origin.set(contents);
+        let printed = portolan.run("export").expect_failure();
+        for (repository, _) in BAD {
+            let tag = if repository == "evil-tag" { "../../etc/passwd" } else { "latest" };
+            let named = printed.contains(&format!("{repository}:{tag}"));
+            assert!(named, "no error names {repository}:{tag}:\n{printed}");
+        }
+
+        let mut expected = before;
+        let new_digest = image::digest(&newest.manifest);
+        expected.insert("good".into(), [("latest".to_owned(), new_digest)].into());
+        assert_eq!(tree::repositories(&category), expected);
+        tree::check(&category);
+        assert_only_the_good_image_was_added(&portolan, &files, &newest);
+    });
+}
+
+/// Nothing of the bad images is in the tree, not even where nobody looks.
+fn assert_only_the_good_image_was_added(portolan: &Portolan, before: &BTreeMap<String, u64>, image: &Image) {
+    let after = list_files(&portolan.folder.join("tree"));
+    let manifest: &[u8] = &image.manifest;
+    let parts: Vec<String> = image.blobs().into_iter().chain([manifest]).map(image::digest).collect();
+    let is_part = |path: &str| parts.iter().any(|digest| path.ends_with(&tree::blob_path(digest)[9..]));
+    let is_state = |path: &str| path.contains("/zz/") || path.ends_with("repositories.json");
+    for path in after.keys().filter(|path| !before.contains_key(*path)) {
+        let inner = path.contains("/.portolan/tmp/") || path.contains("/.portolan/pieces/");
+        assert!(!inner, "a temporary file was left: {path}");
+        assert!(is_part(path) || is_state(path), "what is {path}?");
+    }
+    assert!(!Path::new("/etc/passwd/latest").exists());
+    let gone: Vec<&String> = before.keys().filter(|path| !after.contains_key(*path)).collect();
+    assert!(gone.is_empty(), "{gone:#?} are gone");
+}
+
+#[test]
+fn an_export_goes_on_after_a_kill_at_any_moment() {
+    namespace::enter(|namespace| {
+        let origin = RawRegistry::start(namespace);
+        let portolan = world::configure(namespace, None);
+        let category = portolan.category(CATEGORY);
+        let mut contents = Contents::default();
+        for name in ["one", "two", "three"] {
+            contents.add_image(name, "latest", &Image::new(name, "amd64", &[400_000, 300_000, 200_000]));
+        }
+        contents.delay = Duration::from_millis(30);
+        origin.set(contents);
+        let mut killed = 0;
+        for requests in [1, 4, 8, 10, 12, 14, 16] {
+            origin.server().forget_requests();
+            let mut export = portolan.start("export");
+            let moment = || export.has_ended() || origin.server().requests().len() >= requests;
+            assert!(wait_for(Duration::from_secs(10), moment), "{}", export.log_tail());
+            killed += usize::from(!export.has_ended());
+            export.kill();
+            if category.exists() {
+                tree::check(&category);
+            }
+        }
+        assert!(killed >= 4, "only {killed} exports were killed in their middle");
+        portolan.done("export");
+        tree::check(&category);
+        let repositories = tree::repositories(&category);
+        assert_eq!(repositories.len(), 3, "{repositories:?}");
+        let held = tree::list_digests(&category);
+        for digest in repositories.values().flat_map(BTreeMap::values) {
+            let missing: Vec<String> = tree::closure(&category, digest);
+            let missing: Vec<&String> = missing.iter().filter(|part| !held.contains(part)).collect();
+            assert!(missing.is_empty(), "{missing:?}");
+        }
+        let left = list_files(&portolan.folder.join("tree/.portolan"));
+        let left: Vec<&String> = left.keys().filter(|path| path.contains("/tmp/")).collect();
+        assert!(left.is_empty(), "an export leaves what killed ones have left: {left:?}");
+    });
+}
+
+#[test]
+fn an_export_of_nothing_new_reads_no_blob() {
+    namespace::enter(|namespace| {
+        let world = World::new(namespace, Engine::Sqlite);
+        Image::ordinary("fedora").push(origin::URL, "fedora", "latest");
+        world.publish();
+        let serial = tree::serial(&world.category());
+        assert!(serial.is_some(), "the export wrote no serial");
+        let before = world.origin.requests().len();
+        world.portolan.done("export");
+        let requests = &world.origin.requests()[before..];
+        assert!(!requests.is_empty(), "the second export did not even look");
+        let is_blob = |it: &&origin::Request| it.method == "GET" && it.path.contains("/blobs/");
+        let read: Vec<_> = requests.iter().filter(is_blob).collect();
+        assert!(read.is_empty(), "{read:?}");
+        assert_eq!(tree::serial(&world.category()), serial, "nothing changed, but the serial did");
+    });
+}

@@ -1,0 +1,16 @@
+//! End to end: the built `portolan` among the real programs that it must work with.
+//!
+//! `rig/` starts and stops the programs; every other file is a story. Each test runs in a network, mount and
+//! process namespace of its own (`rig/namespace.rs`), so all of them use the same names and port 443 at once.
+//! Needs root and the packages that `tests/setup.sh` installs.
+
+#![allow(clippy::unwrap_used)]
+
+mod crawl;
+mod demo;
+mod export;
+mod failover;
+mod metalink;
+mod pull;
+mod restart;
+mod rig;

@@ -1,0 +1,105 @@
+//! `serve` goes on answering whatever happens to the database, and follows it quickly while it is there.
+
+use std::time::{Duration, Instant};
+
+use crate::rig::image::Image;
+use crate::rig::namespace::{self, CLIENT_DE, Namespace, REGISTRY};
+use crate::rig::nginx::Scheme;
+use crate::rig::program::wait_for;
+use crate::rig::world::{Engine, World};
+use crate::rig::{http, origin, skopeo};
+
+/// A change of hosts is in answers this long after it was made.
+const FOLLOWED_WITHIN: Duration = Duration::from_secs(2);
+
+fn world_with_two_mirrors(namespace: &Namespace, engine: Engine) -> World<'_> {
+    let world = World::new(namespace, engine);
+    Image::ordinary("fedora").push(origin::URL, "fedora", "latest");
+    world.publish();
+    world
+}
+
+/// Where a German client is sent for a layer of `fedora`. Asked by a closed range, which is never taken for a repeat.
+fn location(layer: &str) -> Option<String> {
+    let url = format!("https://registry.test/v2/fedora/blobs/{layer}");
+    let answer = http::get(&url, &["Range: bytes=0-9"]);
+    answer.header("location").map(str::to_owned)
+}
+
+#[test]
+fn serve_outlives_postgres() {
+    namespace::enter(|namespace| {
+        let mut world = world_with_two_mirrors(namespace, Engine::Postgres);
+        let near = world.mirror("de.mirror.test", Scheme::Https, "");
+        world.fill(&near.root());
+        world.crawl();
+        let layer = world.origin.layers("fedora", "latest").remove(0);
+        namespace::connect_from(CLIENT_DE, REGISTRY);
+        let serve = world.portolan.serve();
+        let before = location(&layer).expect("a redirect to the mirror");
+        assert!(before.starts_with("https://de.mirror.test/"), "{before}");
+
+        world.postgres.as_mut().unwrap().stop();
+        // Longer than several polls of the database.
+        let lost = wait_for(Duration::from_secs(3), || location(&layer).as_deref() != Some(&before));
+        assert!(!lost, "answers changed when the database went away");
+        serve.stop();
+
+        let serve = world.portolan.serve();
+        assert_eq!(location(&layer), Some(before.clone()), "not answered from the saved snapshot");
+        let digest = skopeo::copy(namespace, "registry.test/fedora:latest");
+        assert_eq!(digest, world.origin.digest("fedora", "latest"));
+
+        world.postgres.as_mut().unwrap().start_again();
+        world.portolan.done("host opt-out de.mirror.test containers");
+        let followed = wait_for(Duration::from_secs(30), || location(&layer).is_none());
+        assert!(followed, "serve does not follow a database that is back\n{}", serve.log());
+        serve.stop();
+    });
+}
+
+#[test]
+fn a_change_of_hosts_is_followed_on_sqlite() {
+    namespace::enter(|namespace| a_change_of_hosts_is_followed(namespace, Engine::Sqlite));
+}
+
+#[test]
+fn a_change_of_hosts_is_followed_on_postgres() {
+    namespace::enter(|namespace| a_change_of_hosts_is_followed(namespace, Engine::Postgres));
+}
+
+fn a_change_of_hosts_is_followed(namespace: &Namespace, engine: Engine) {
+    let world = world_with_two_mirrors(namespace, engine);
+    let near = world.mirror("de.mirror.test", Scheme::Https, "");
+    let far = world.mirror("fr.mirror.test", Scheme::Https, "");
+    world.fill(&near.root());
+    world.fill(&far.root());
+    world.crawl();
+    let layer = world.origin.layers("fedora", "latest").remove(0);
+    namespace::connect_from(CLIENT_DE, REGISTRY);
+    let serve = world.portolan.serve();
+    assert!(location(&layer).is_some_and(|url| url.starts_with("https://de.mirror.test/")));
+
+    world.portolan.done("host opt-out de.mirror.test containers");
+    let changed = Instant::now();
+    let is_far = || location(&layer).is_some_and(|url| url.starts_with("https://fr.mirror.test/"));
+    let followed = wait_for(FOLLOWED_WITHIN, is_far);
+    assert!(followed, "still sent to a host that opted out {:?} ago", changed.elapsed());
+    serve.stop();
+}
+
+#[test]
+fn serve_reports_its_health() {
+    namespace::enter(|namespace| {
+        let world = world_with_two_mirrors(namespace, Engine::Sqlite);
+        let serve = world.portolan.serve();
+        let https = serve.listening.iter().all(|url| url.starts_with("https://"));
+        assert!(https && serve.listening.len() == 2, "{:?}", serve.listening);
+        for (path, expected) in [("healthz", ""), ("readyz", ""), ("metrics", "portolan_")] {
+            let answer = http::get(&format!("{}/{path}", serve.management), &[]);
+            assert_eq!(answer.status, 200, "{path}: {}", answer.text());
+            assert!(answer.text().contains(expected), "{path}: {}", answer.text());
+        }
+        serve.stop();
+    });
+}

@@ -1,0 +1,52 @@
+//! A certificate authority for one test.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
+
+/// An authority that every program in the namespace trusts.
+pub(crate) struct Authority {
+    folder: PathBuf,
+    certificate: String,
+    issuer: Issuer<'static, KeyPair>,
+}
+
+/// The files of a server's certificate.
+#[derive(Clone)]
+pub(crate) struct Identity {
+    pub(crate) certificate: PathBuf,
+    pub(crate) key: PathBuf,
+}
+
+impl Authority {
+    pub(crate) fn new(folder: &Path) -> Authority {
+        fs::create_dir_all(folder).expect("the authority's folder");
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(DnType::CommonName, "Portolan's tests");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::DigitalSignature];
+        let key = KeyPair::generate().expect("a key");
+        let certificate = params.self_signed(&key).expect("the authority's certificate").pem();
+        Authority { folder: folder.to_owned(), certificate, issuer: Issuer::new(params, key) }
+    }
+
+    /// The authority's own certificate, PEM.
+    pub(crate) fn certificate(&self) -> String {
+        self.certificate.clone()
+    }
+
+    /// Issues a certificate for `names`; the file is called after the first of them.
+    pub(crate) fn issue(&self, names: &[&str]) -> Identity {
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let file = self.folder.join(&names[0]);
+        let key = KeyPair::generate().expect("a key");
+        let params = CertificateParams::new(names).expect("names of a certificate");
+        let certificate = params.signed_by(&key, &self.issuer).expect("a certificate").pem();
+        let identity =
+            Identity { certificate: file.with_added_extension("crt"), key: file.with_added_extension("key") };
+        fs::write(&identity.certificate, certificate).expect("the certificate's file");
+        fs::write(&identity.key, key.serialize_pem()).expect("the key's file");
+        identity
+    }
+}

@@ -1,0 +1,97 @@
+//! The program under test: the built binary with a configuration of its own.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::namespace::Namespace;
+use super::program::{Finished, Program, command, finish};
+
+/// A configured `portolan`; each command works in its folder.
+pub(crate) struct Portolan {
+    pub(crate) folder: PathBuf,
+}
+
+impl Portolan {
+    /// Writes `config` as `portolan.toml` into a folder of the world.
+    pub(crate) fn new(namespace: &Namespace, config: &str) -> Portolan {
+        let folder = namespace.folder.join("portolan");
+        fs::create_dir_all(&folder).expect("portolan's folder");
+        fs::write(folder.join("portolan.toml"), config).expect("portolan's configuration");
+        Portolan { folder }
+    }
+
+    /// The folder of a category in the exported tree.
+    pub(crate) fn category(&self, name: &str) -> PathBuf {
+        self.folder.join("tree").join(name)
+    }
+
+    /// Runs a command to its end. Words are separated by spaces.
+    pub(crate) fn run(&self, line: &str) -> Finished {
+        finish(self.command(line))
+    }
+
+    /// Runs a command that must succeed and gives its standard output.
+    #[track_caller]
+    pub(crate) fn done(&self, line: &str) -> String {
+        self.run(line).expect_success()
+    }
+
+    /// Runs a command with `--json`, which must succeed.
+    #[track_caller]
+    pub(crate) fn json(&self, line: &str) -> serde_json::Value {
+        let printed = self.done(&format!("{line} --json"));
+        serde_json::from_str(&printed).unwrap_or_else(|e| panic!("portolan {line} --json: {e}\n{printed}"))
+    }
+
+    /// Starts a command that is to be killed in its middle.
+    pub(crate) fn start(&self, line: &str) -> Program {
+        Program::start("portolan", &self.folder, self.command(line))
+    }
+
+    /// Starts `serve` and waits until it listens.
+    #[track_caller]
+    pub(crate) fn serve(&self) -> Serve {
+        let log = self.folder.join("serve.log");
+        fs::remove_file(&log).ok();
+        let mut program = Program::start("serve", &self.folder, self.command("serve"));
+        program.wait_until("line `management on`", || find_lines(&log, "management on ").len() == 1);
+        let management = find_lines(&log, "management on ").remove(0);
+        Serve { listening: find_lines(&log, "listening on "), management, program }
+    }
+
+    fn command(&self, line: &str) -> Command {
+        let mut portolan = command(env!("CARGO_BIN_EXE_portolan"));
+        portolan.current_dir(&self.folder).env("PORTOLAN_CONFIG", "portolan.toml").args(line.split(' '));
+        portolan
+    }
+}
+
+/// A running `portolan serve`.
+pub(crate) struct Serve {
+    /// Base URLs of the listeners.
+    pub(crate) listening: Vec<String>,
+    /// Base URL of the management address.
+    pub(crate) management: String,
+    program: Program,
+}
+
+impl Serve {
+    /// Asks it to end by SIGTERM, which it must do well.
+    #[track_caller]
+    pub(crate) fn stop(mut self) {
+        let code = self.program.stop_by("TERM");
+        assert_eq!(code, Some(0), "serve ended badly\n{}", self.program.log_tail());
+    }
+
+    pub(crate) fn log(&self) -> String {
+        self.program.log()
+    }
+}
+
+/// The rests of the lines in `log` that begin with `start`.
+fn find_lines(log: &Path, start: &str) -> Vec<String> {
+    let text = fs::read_to_string(log).unwrap_or_default();
+    let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+    whole.lines().filter_map(|line| line.strip_prefix(start)).map(str::to_owned).collect()
+}

@@ -1,0 +1,80 @@
+//! A private PostgreSQL cluster, reached by a socket in its folder.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::namespace::Namespace;
+use super::program::{Program, command, finish, run};
+
+pub(crate) struct Postgres {
+    folder: PathBuf,
+    program: Option<Program>,
+}
+
+impl Postgres {
+    /// Makes a cluster with an empty database `portolan`, owned by the user `portolan`, and starts it.
+    pub(crate) fn start(namespace: &Namespace) -> Postgres {
+        let folder = namespace.folder.join("postgres");
+        fs::create_dir_all(&folder).expect("PostgreSQL's folder");
+
+        run("chown", &["postgres:postgres", folder.to_str().expect("a path in UTF-8")]);
+        let mut initdb = as_postgres("initdb");
+        initdb.arg("--pgdata").arg(folder.join("data"));
+        initdb.args(["--username=portolan", "--auth=trust", "--no-sync", "--encoding=UTF8", "--locale=C"]);
+        finish(initdb).expect_success();
+        let mut postgres = Postgres { folder, program: None };
+        postgres.start_again();
+        postgres.query("postgres", "CREATE DATABASE portolan");
+        postgres
+    }
+
+    /// What `[database] url` says.
+    pub(crate) fn url(&self) -> String {
+        format!("postgres://portolan@/portolan?host={}", self.folder.display())
+    }
+
+    /// Stops the cluster and closes every connection to it.
+    pub(crate) fn stop(&mut self) {
+        if let Some(mut program) = self.program.take() {
+            program.stop_by("INT");
+        }
+    }
+
+    pub(crate) fn start_again(&mut self) {
+        let mut server = as_postgres("postgres");
+        server.arg("-D").arg(self.folder.join("data")).arg("-k").arg(&self.folder);
+        server.args(["-c", "listen_addresses=", "-c", "fsync=off"]);
+        let mut program = Program::start("postgres", &self.folder, server);
+        program.wait_until("answer to a query", || psql(&self.folder, "postgres", "SELECT 1").is_some());
+        self.program = Some(program);
+    }
+
+    /// Asks one question of a database and gives the answer as `psql` prints it, without heads.
+    pub(crate) fn query(&self, database: &str, sql: &str) -> String {
+        psql(&self.folder, database, sql).unwrap_or_else(|| panic!("{sql} failed"))
+    }
+}
+
+fn psql(folder: &Path, database: &str, sql: &str) -> Option<String> {
+    let mut psql = command("psql");
+    psql.arg("--host").arg(folder).args([
+        "--username=portolan",
+        "--no-psqlrc",
+        "--tuples-only",
+        "--no-align",
+    ]);
+    psql.args(["--dbname", database, "--command", sql]);
+    let finished = finish(psql);
+    finished.success().then_some(finished.stdout)
+}
+
+/// A program of the newest PostgreSQL here, as the user `postgres`: it refuses to run as root.
+fn as_postgres(name: &str) -> std::process::Command {
+    let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let newest =
+        versions.map(|version| version.path().join("bin").join(name)).filter(|path| path.exists()).max();
+    let path = newest.unwrap_or_else(|| panic!("PostgreSQL's {name} is missing: run tests/setup.sh as root"));
+    let mut setpriv = command("setpriv");
+    setpriv.args(["--reuid=postgres", "--regid=postgres", "--clear-groups"]).arg(path);
+    setpriv
+}
