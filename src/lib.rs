@@ -24,3 +24,4 @@ pub mod server;
 
 // The top.
 pub mod cli;
+pub mod config;
