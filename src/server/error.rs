@@ -85,6 +85,7 @@ impl ResponseError for RegistryError {
             other => other.to_string(),
         };
         let mut response = HttpResponse::build(self.status_code());
+        response.insert_header(super::registry::API_VERSION);
         match self {
             Self::Method => response.insert_header((header::ALLOW, "GET, HEAD")),
             Self::Unavailable => response.insert_header((header::RETRY_AFTER, RETRY_AFTER)),

@@ -9,7 +9,7 @@ use super::{
     error::RegistryError,
     lists::query,
     peer::Peer,
-    registry::find_manifest,
+    registry::{accepted_metalink, find_manifest},
     state::{Current, State, decided},
 };
 use crate::{
@@ -95,11 +95,7 @@ pub(super) async fn answer_metalink(
     let question = Question::parse(&request)?;
     let current = state.current();
     let blob = question.blob(&current)?;
-    let accepted = || {
-        let accept = request.headers().get(header::ACCEPT)?.to_str().ok()?;
-        Version::from_accept(accept)
-    };
-    let version = question.version.or_else(accepted).unwrap_or(Version::V3);
+    let version = question.version.or_else(|| accepted_metalink(request.headers())).unwrap_or(Version::V3);
     let peer = state.peer(&request)?;
     let client = in_country(state.client(&request, &current.snapshot, &peer), &current, question.country);
     document(&request, &state, &current, &peer, &client, question.repository()?, blob, version)
@@ -130,7 +126,8 @@ pub(super) async fn answer_mirrorlist(
     let peer = state.peer(&request)?;
     let client = in_country(state.client(&request, &current.snapshot, &peer), &current, question.country);
     decided(&request, Decision::Mirrorlist);
-    let wanted = Wanted { repository: name.as_str(), number: blob.number, most: state.max_urls };
+    let most = most_hosts(&state, &peer);
+    let wanted = Wanted { repository: name.as_str(), number: blob.number, most };
     let digest = blob.name();
     let mut text = format!("# repo = {name} digest = {digest}");
     if let Some(country) = client.country {
@@ -144,6 +141,11 @@ pub(super) async fn answer_mirrorlist(
         .insert_header((header::CONTENT_TYPE, "text/plain; charset=utf-8"))
         .insert_header((header::CACHE_CONTROL, "no-store"))
         .body(text))
+}
+
+/// How many hosts a list names: a direct endpoint names none.
+fn most_hosts(state: &State, peer: &Peer) -> usize {
+    if state.endpoint(peer).direct { 0 } else { state.max_urls }
 }
 
 fn in_country<'a>(client: Client<'a>, current: &Current, country: Option<Country>) -> Client<'a> {
@@ -166,7 +168,7 @@ fn document(
 ) -> Result<HttpResponse, RegistryError> {
     decided(request, Decision::Metalink);
     let digest = blob.name();
-    let most = if state.endpoint(peer).direct { 0 } else { state.max_urls };
+    let most = most_hosts(state, peer);
     let wanted = Wanted { repository: name.as_str(), number: blob.number, most };
     let offers = rank(&current.snapshot, client, &wanted);
     let mut resources = resources(&offers, &blob_path(&digest));

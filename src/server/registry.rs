@@ -28,7 +28,8 @@ use crate::{
 /// What a digest names never changes.
 pub(super) const IMMUTABLE: HeaderValue = HeaderValue::from_static("public, max-age=31536000, immutable");
 
-const API_VERSION: (HeaderName, HeaderValue) =
+/// On every answer, errors too: docker's older clients look for it.
+pub(super) const API_VERSION: (HeaderName, HeaderValue) =
     (HeaderName::from_static("docker-distribution-api-version"), HeaderValue::from_static("registry/2.0"));
 
 /// `Docker-Content-Digest`
@@ -139,7 +140,8 @@ pub(super) fn find_manifest<'a>(
     found.ok_or(RegistryError::ManifestUnknown)
 }
 
-fn accepted_metalink(headers: &HeaderMap) -> Option<metalink::Version> {
+/// The version that some `Accept` header asks for by name.
+pub(super) fn accepted_metalink(headers: &HeaderMap) -> Option<metalink::Version> {
     let named = |it: &HeaderValue| it.to_str().ok().and_then(metalink::Version::from_accept);
     let found: Vec<_> = headers.get_all(header::ACCEPT).filter_map(named).collect();
     if found.contains(&metalink::Version::V4) { Some(metalink::Version::V4) } else { found.first().copied() }
