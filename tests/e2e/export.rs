@@ -207,21 +207,18 @@ fn an_export_goes_on_after_a_kill_at_any_moment() {
     });
 }
 
-#[test]
-fn an_export_of_nothing_new_reads_no_blob() {
-    namespace::enter(|namespace| {
-        let world = World::new(namespace, Engine::Sqlite);
-        Image::ordinary("fedora").push(origin::URL, "fedora", "latest");
-        world.publish();
-        let serial = tree::serial(&world.category());
-        assert!(serial.is_some(), "the export wrote no serial");
-        let before = world.origin.requests().len();
-        world.portolan.done("export");
-        let requests = &world.origin.requests()[before..];
-        assert!(!requests.is_empty(), "the second export did not even look");
-        let is_blob = |it: &&origin::Request| it.method == "GET" && it.path.contains("/blobs/");
-        let read: Vec<_> = requests.iter().filter(is_blob).collect();
-        assert!(read.is_empty(), "{read:?}");
-        assert_eq!(tree::serial(&world.category()), serial, "nothing changed, but the serial did");
-    });
-}
+on_both_engines!(an_export_of_nothing_new_reads_no_blob, |namespace, engine| {
+    let world = World::new(namespace, engine);
+    Image::ordinary("fedora").push(origin::URL, "fedora", "latest");
+    world.publish();
+    let serial = tree::serial(&world.category());
+    assert!(serial.is_some(), "the export wrote no serial");
+    let before = world.origin.requests().len();
+    world.portolan.done("export");
+    let requests = &world.origin.requests()[before..];
+    assert!(!requests.is_empty(), "the second export did not even look");
+    let is_blob = |it: &&origin::Request| it.method == "GET" && it.path.contains("/blobs/");
+    let read: Vec<_> = requests.iter().filter(is_blob).collect();
+    assert!(read.is_empty(), "{read:?}");
+    assert_eq!(tree::serial(&world.category()), serial, "nothing changed, but the serial did");
+});
