@@ -1,13 +1,21 @@
 //! The command line. One file a command; each says what it prints to people and to programs.
 
+mod argument;
+mod category;
 mod config;
+mod country;
 mod crawl;
 mod explain;
 mod export;
+mod host;
+mod netblock;
 mod progress;
 mod run;
 mod scan;
 mod serve;
+mod site;
+mod suggestion;
+mod table;
 
 use std::{
     io::{self, Write as _},
@@ -19,6 +27,8 @@ use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
+
+use table::Noun;
 
 use crate::{
     config::{Config, LogFormat},
@@ -48,6 +58,16 @@ enum Command {
     Serve,
     /// Export, scan, crawl and serve in one process
     Run,
+    /// The organisations that run mirrors
+    Site(Noun<site::Command>),
+    /// The mirrors: add, edit, opt in and out, and see why one is not offered
+    Host(Noun<host::Command>),
+    /// The networks whose clients a host serves first
+    Netblock(Noun<netblock::Command>),
+    /// What mirrors can opt in to
+    Category(Noun<category::Command>),
+    /// Countries of networks, and continents of countries, over GeoIP and the map
+    Country(Noun<country::Command>),
     /// Say which mirrors a client gets for an image, and why not the others
     Explain(explain::Options),
     /// Bring the database's tables up to date
@@ -87,10 +107,19 @@ async fn dispatch(command: Command, config: Config) -> anyhow::Result<ExitCode> 
         Command::Crawl(options) => crawl::run(&options, &config).await,
         Command::Serve => serve::run(config).await,
         Command::Run => run::run(config).await,
+        Command::Site(noun) => done(site::run(noun.command, &open_database(&config)?, noun.json)),
+        Command::Host(noun) => done(host::run(noun.command, &open_database(&config)?, noun.json)),
+        Command::Netblock(noun) => done(netblock::run(noun.command, &open_database(&config)?, noun.json)),
+        Command::Category(noun) => done(category::run(noun.command, &open_database(&config)?, noun.json)),
+        Command::Country(noun) => done(country::run(noun.command, &open_database(&config)?, noun.json)),
         Command::Explain(options) => explain::run(&options, &config),
         Command::Migrate => migrate(&config),
         Command::Config(_) => Ok(ExitCode::SUCCESS),
     }
+}
+
+fn done(result: anyhow::Result<()>) -> anyhow::Result<ExitCode> {
+    result.map(|()| ExitCode::SUCCESS)
 }
 
 fn migrate(config: &Config) -> anyhow::Result<ExitCode> {

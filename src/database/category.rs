@@ -6,10 +6,13 @@ use serde::Serialize;
 
 use super::{
     Connection, Time,
-    schema::{category, category_serial},
+    schema::{category, category_repository, category_serial, repository},
     values::Sha256,
 };
-use crate::mirror::{CategoryId, CategoryName, Serial};
+use crate::{
+    mirror::{CategoryId, CategoryName, Serial},
+    oci::RepositoryName,
+};
 
 /// How many published states of a category are remembered: a host that holds one of them is known by its
 /// serial alone. A state costs a few kilobytes.
@@ -54,6 +57,16 @@ pub fn list(connection: &mut Connection) -> QueryResult<Vec<Category>> {
 /// The category of this name.
 pub fn find(connection: &mut Connection, name: &CategoryName) -> QueryResult<Option<Category>> {
     category::table.select(Category::as_select()).filter(category::name.eq(name)).first(connection).optional()
+}
+
+/// The repositories that have tags in a category, by name.
+pub fn list_repositories(connection: &mut Connection, id: CategoryId) -> QueryResult<Vec<RepositoryName>> {
+    category_repository::table
+        .inner_join(repository::table)
+        .filter(category_repository::category_id.eq(id))
+        .select(repository::name)
+        .order(repository::name)
+        .load(connection)
 }
 
 /// Changes a category; how many there were of this id.

@@ -36,6 +36,22 @@ pub fn insert(connection: &mut Connection, peer: &HostPeerAsn) -> QueryResult<()
         .map_err(|error| exists(error, || format!("the peer AS{} of this host", peer.asn)))
 }
 
+/// Sets the peers of a host; those that stay keep their names.
+pub fn replace(connection: &mut Connection, host: HostId, mut asns: Vec<Asn>) -> QueryResult<()> {
+    for peer in list(connection, host)? {
+        if !asns.contains(&peer.asn) {
+            delete(connection, host, peer.asn)?;
+        }
+        asns.retain(|it| *it != peer.asn);
+    }
+    asns.sort_unstable();
+    asns.dedup();
+    for asn in asns {
+        insert(connection, &HostPeerAsn { host_id: host, asn, name: String::new() })?;
+    }
+    Ok(())
+}
+
 /// Removes a peer; how many there were.
 pub fn delete(connection: &mut Connection, host: HostId, asn: Asn) -> QueryResult<usize> {
     diesel::delete(host_peer_asn::table.find((host, asn))).execute(connection)

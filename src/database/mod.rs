@@ -28,6 +28,7 @@ mod url;
 mod values;
 
 pub use connection::AnyConnection as Connection;
+pub use diesel::QueryResult;
 pub use error::Error;
 pub use generation::{Generations, Part};
 pub use pool::{Config, Database};

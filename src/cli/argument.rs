@@ -1,0 +1,88 @@
+//! Values of arguments that have no type of their own.
+
+use crate::mirror::Country;
+
+/// How long a page's address may be, in bytes.
+const PAGE_LENGTH: usize = 500;
+
+/// How long a mail address may be, in bytes (RFC 5321 section 4.5.3.1.3, without the brackets).
+const CONTACT_LENGTH: usize = 254;
+
+/// How many characters a comment, a description or a netblock's name may have.
+const WORDS_LENGTH: usize = 1_000;
+
+/// A page for people.
+pub(super) fn page(text: &str) -> Result<String, String> {
+    let is_web = |it: &url::Url| matches!(it.scheme(), "https" | "http") && it.username().is_empty();
+    let plain = text.len() <= PAGE_LENGTH && !text.contains(|it: char| it.is_control() || it.is_whitespace());
+    match url::Url::parse(text).ok().filter(is_web).filter(|_| plain) {
+        Some(_) => Ok(text.to_owned()),
+        None => Err(format!(
+            "a page looks like https://www.example.org/ and has at most {PAGE_LENGTH} characters"
+        )),
+    }
+}
+
+/// A mail address. Whether somebody reads it, only a mail can tell.
+pub(super) fn contact(text: &str) -> Result<String, String> {
+    let plain = !text.contains(|it: char| it.is_control() || it.is_whitespace() || ",;<>\"".contains(it));
+    let has_parts = text.split_once('@').is_some_and(|(user, at)| {
+        !user.is_empty() && !user.starts_with('-') && !at.is_empty() && !at.contains('@')
+    });
+    if plain && has_parts && text.len() <= CONTACT_LENGTH {
+        Ok(text.to_owned())
+    } else {
+        Err("a contact is a mail address such as admin@example.org".to_owned())
+    }
+}
+
+/// Free words.
+pub(super) fn words(text: &str) -> Result<String, String> {
+    let plain = !text.contains(|it: char| it.is_control() && it != '\n');
+    if plain && text.chars().count() <= WORDS_LENGTH {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("at most {WORDS_LENGTH} characters, without control characters"))
+    }
+}
+
+/// A country where a host can stand: one that is on the map, so that UK for GB is noticed.
+pub(super) fn country(text: &str) -> Result<Country, String> {
+    let country: Country = text.parse().map_err(|error| format!("{error}"))?;
+    country.continent().map(|_| country).ok_or_else(|| format!("ISO 3166-1 has no country {country}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn contacts_are_mail_addresses() {
+        assert_eq!(contact("a.b+c@example.org").as_deref(), Ok("a.b+c@example.org"));
+        let long = format!("{}@example.org", "a".repeat(250));
+        for text in ["", "a", "@b", "a@", "a@b@c", "a @b", "a@b\nc@d", "a@b\0", "<a@b>", "-oX@b", &long] {
+            assert!(contact(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn pages_are_on_the_web() {
+        assert!(page("https://example.org/?lang=en#top").is_ok());
+        for text in ["", "example.org", "ftp://example.org", "https://", "https://a@b/", "https://a/ b"] {
+            assert!(page(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn words_are_plain_and_bounded() {
+        assert!(words("Grüße\nzwei").is_ok());
+        assert!(words("\x1b[2J").is_err());
+        assert!(words(&"a".repeat(1_001)).is_err());
+    }
+
+    #[test]
+    fn countries_are_on_the_map() {
+        assert!(country("de").is_ok());
+        assert_eq!(country("UK"), Err("ISO 3166-1 has no country UK".to_owned()));
+    }
+}

@@ -1,0 +1,210 @@
+//! `portolan category`: what mirrors can opt in to. The scanner makes and retires categories.
+
+use clap::{Args, Subcommand};
+use serde::Serialize;
+
+use super::{
+    argument, suggestion,
+    table::{self, Answer},
+};
+use crate::{
+    database::{
+        Connection, Database, QueryResult, Time,
+        category::{self, Category, CategoryChange},
+        crawl::{self, Holdings},
+        host, host_category,
+    },
+    mirror::{CategoryId, CategoryName, CrawlState, HostName, Serial},
+    oci::RepositoryName,
+};
+
+#[derive(Subcommand)]
+pub(super) enum Command {
+    /// List all categories
+    List,
+    /// Show a category: its content, and who carries it
+    Show {
+        /// The category
+        name: CategoryName,
+    },
+    /// Change a category's description and visibility; the rest is the export's configuration
+    Edit {
+        /// The category
+        name: CategoryName,
+        #[command(flatten)]
+        edit: CategoryEdit,
+    },
+}
+
+#[derive(Args)]
+#[group(required = true, multiple = true)]
+pub(super) struct CategoryEdit {
+    /// Free words
+    #[arg(long, value_parser = argument::words)]
+    description: Option<String>,
+    /// Offer it to mirror admins
+    #[arg(long, value_name = "BOOL")]
+    visible: Option<bool>,
+}
+
+/// A category in a list.
+#[derive(Serialize)]
+struct Summary {
+    name: CategoryName,
+    description: String,
+    visible: bool,
+    serial: Serial,
+    retired_at: Option<Time>,
+    hosts: usize,
+}
+
+/// A category as it is shown.
+#[derive(Serialize)]
+struct View {
+    name: CategoryName,
+    description: String,
+    visible: bool,
+    serial: Serial,
+    retired_at: Option<Time>,
+    files: usize,
+    bytes: u64,
+    repositories: Vec<RepositoryName>,
+    hosts: Vec<Carrier>,
+}
+
+/// A host that opted in; the last four are null until a crawl has looked at it.
+#[derive(Serialize)]
+struct Carrier {
+    host: HostName,
+    state: Option<CrawlState>,
+    held: Option<u64>,
+    serial: Option<Serial>,
+    reason: Option<String>,
+    crawled_at: Option<Time>,
+}
+
+pub(super) fn run(command: Command, database: &Database, json: bool) -> anyhow::Result<()> {
+    Ok(answer(command, database)?.print(json)?)
+}
+
+pub(super) fn answer(command: Command, database: &Database) -> anyhow::Result<Answer> {
+    match command {
+        Command::List => list(database),
+        Command::Show { name } => show(database, find(database, &name)?),
+        Command::Edit { name, edit } => change(database, &find(database, &name)?, edit),
+    }
+}
+
+/// The category of this name, or an error that names those nearest to it.
+pub(super) fn find(database: &Database, name: &CategoryName) -> anyhow::Result<Category> {
+    match database.read(|it| category::find(it, name))? {
+        Some(category) => Ok(category),
+        None => {
+            let categories = database.read(category::list)?;
+            Err(suggestion::unknown("category", name, categories.iter().map(|it| &it.name)))
+        }
+    }
+}
+
+fn list(database: &Database) -> anyhow::Result<Answer> {
+    let categories = database.read(category::list)?;
+    let summaries = categories.into_iter().map(|it| summary(database, it));
+    let summaries = summaries.collect::<anyhow::Result<Vec<_>>>()?;
+    let mut rows = table::list(&["CATEGORY", "SERIAL", "HOSTS", "VISIBLE", "RETIRED", "DESCRIPTION"]);
+    for summary in &summaries {
+        rows.add_row([
+            table::cell(&summary.name),
+            table::cell(summary.serial),
+            table::cell(summary.hosts),
+            table::flag(summary.visible),
+            table::optional(summary.retired_at),
+            table::cell(&summary.description),
+        ]);
+    }
+    Ok(Answer::new(&summaries)?.table(rows))
+}
+
+fn summary(database: &Database, category: Category) -> anyhow::Result<Summary> {
+    let Category { id, name, description, visible, serial, retired_at, .. } = category;
+    let hosts = database.read(|it| host_category::list_of_category(it, id))?.len();
+    Ok(Summary { name, description, visible, serial, retired_at, hosts })
+}
+
+fn show(database: &Database, category: Category) -> anyhow::Result<Answer> {
+    let view = load(database, category)?;
+    let mut rows = table::details();
+    rows.add_row([table::cell("category"), table::cell(&view.name)])
+        .add_row([table::cell("description"), table::cell(&view.description)])
+        .add_row([table::cell("visible"), table::flag(view.visible)])
+        .add_row([table::cell("retired"), table::optional(view.retired_at)])
+        .add_row([table::cell("serial"), table::cell(view.serial)])
+        .add_row([table::cell("files"), table::cell(view.files)])
+        .add_row([table::cell("bytes"), table::cell(view.bytes)])
+        .add_row([table::cell("repositories"), table::lines(&view.repositories)]);
+    let mut hosts = table::list(&["HOST", "STATE", "HELD", "SERIAL", "CRAWLED", "REASON"]);
+    for carrier in &view.hosts {
+        hosts.add_row([
+            table::cell(&carrier.host),
+            table::state(carrier.state),
+            table::optional(carrier.held),
+            table::optional(carrier.serial),
+            table::optional(carrier.crawled_at),
+            table::optional(carrier.reason.as_ref()),
+        ]);
+    }
+    Ok(Answer::new(&view)?.table(rows).table(hosts))
+}
+
+fn change(database: &Database, category: &Category, edit: CategoryEdit) -> anyhow::Result<Answer> {
+    let name = &category.name;
+    let change = CategoryChange { description: edit.description, visible: edit.visible };
+    database.write_log(|it| category::update(it, category.id, &change))?;
+    let summary = summary(database, find(database, name)?)?;
+    Ok(Answer::new(&summary)?.line(format_args!("changed the category {name}")))
+}
+
+fn load(database: &Database, category: Category) -> anyhow::Result<View> {
+    let Category { id, name, description, visible, serial, retired_at, .. } = category;
+    let (blobs, repositories, hosts) = database.read(|it| {
+        let blobs = crawl::load_category(it, id)?.blobs;
+        Ok((blobs, category::list_repositories(it, id)?, list_carriers(it, id, &name)?))
+    })?;
+    Ok(View {
+        name,
+        description,
+        visible,
+        serial,
+        retired_at,
+        files: blobs.len(),
+        bytes: blobs.iter().map(|it| it.size).sum(),
+        repositories,
+        hosts,
+    })
+}
+
+fn list_carriers(
+    connection: &mut Connection,
+    id: CategoryId,
+    name: &CategoryName,
+) -> QueryResult<Vec<Carrier>> {
+    let opt_ins = host_category::list_of_category(connection, id)?;
+    let mut hosts = host::list(connection)?;
+    hosts.retain(|host| opt_ins.iter().any(|it| it.host_id == host.id));
+    let mut carriers = Vec::with_capacity(hosts.len());
+    for host in hosts {
+        let found = crawl::list_holdings(connection, host.id)?.into_iter().find(|it| it.0 == *name);
+        carriers.push(carrier(host.name, found.map(|it| it.1)));
+    }
+    Ok(carriers)
+}
+
+fn carrier(host: HostName, found: Option<Holdings>) -> Carrier {
+    Carrier {
+        host,
+        state: found.as_ref().map(|it| it.state),
+        held: found.as_ref().and_then(Holdings::set).map(|it| it.len()),
+        serial: found.as_ref().and_then(|it| it.serial),
+        crawled_at: found.as_ref().map(|it| it.crawled_at),
+        reason: found.map(|it| it.reason),
+    }
+}

@@ -1,0 +1,169 @@
+//! `portolan host`: machines that carry categories.
+
+mod edit;
+mod opt_in;
+mod view;
+
+#[cfg(test)]
+mod tests;
+
+use clap::{Args, Subcommand};
+
+use super::{
+    argument, site, suggestion,
+    table::{self, Answer},
+};
+use crate::{
+    database::{
+        Database, Part,
+        host::{self, Host, NewHost},
+    },
+    mirror::{Asn, Bandwidth, CategoryName, Country, HostName, HostUrl, Place, SiteName},
+};
+use edit::HostEdit;
+use view::View;
+
+#[derive(Subcommand)]
+pub(super) enum Command {
+    /// Add a host
+    Add {
+        /// What to call it: its host name, usually
+        name: HostName,
+        #[command(flatten)]
+        add: Box<HostAdd>,
+    },
+    /// List all hosts
+    List,
+    /// Show a host: what it carries, what the last crawl found, and why it is not offered
+    Show {
+        /// The host
+        name: HostName,
+    },
+    /// Change a host. An option that is given many times replaces the whole list
+    Edit {
+        /// The host
+        name: HostName,
+        #[command(flatten)]
+        edit: Box<HostEdit>,
+    },
+    /// Remove a host with all that belongs to it
+    Remove {
+        /// The host
+        name: HostName,
+    },
+    /// Let a host carry a category, under these URLs only
+    OptIn {
+        /// The host
+        host: HostName,
+        /// The category
+        category: CategoryName,
+        /// Where the host carries the category's folder; may be given many times
+        #[arg(long = "url", value_name = "URL", required = true)]
+        urls: Vec<HostUrl>,
+    },
+    /// Let a host carry a category no longer
+    OptOut {
+        /// The host
+        host: HostName,
+        /// The category
+        category: CategoryName,
+    },
+}
+
+#[derive(Args)]
+pub(super) struct HostAdd {
+    /// Whose it is
+    #[arg(long)]
+    site: SiteName,
+    /// Where it stands: two letters of ISO 3166-1
+    #[arg(long, value_parser = argument::country)]
+    country: Option<Country>,
+    /// Where exactly it stands: latitude and longitude in degrees, such as 52.5,13.4
+    #[arg(long, value_name = "LATITUDE,LONGITUDE", allow_hyphen_values = true)]
+    place: Option<Place>,
+    /// The autonomous system it stands in
+    #[arg(long)]
+    asn: Option<Asn>,
+    /// What it can send, in Mbit/s
+    #[arg(long, value_name = "MBIT")]
+    bandwidth: Option<Bandwidth>,
+    /// Show it to nobody outside its netblocks and autonomous systems
+    #[arg(long)]
+    private: bool,
+    /// The mail address of an admin; may be given many times
+    #[arg(long = "contact", value_name = "MAIL", value_parser = argument::contact)]
+    contacts: Vec<String>,
+    /// Free words
+    #[arg(long, default_value = "", value_parser = argument::words)]
+    comment: String,
+}
+
+pub(super) fn run(command: Command, database: &Database, json: bool) -> anyhow::Result<()> {
+    Ok(answer(command, database)?.print(json)?)
+}
+
+fn answer(command: Command, database: &Database) -> anyhow::Result<Answer> {
+    match command {
+        Command::Add { name, add } => insert(database, name, *add),
+        Command::List => list(database),
+        Command::Show { name } => view::show(database, &find(database, &name)?),
+        Command::Edit { name, edit } => edit::change(database, &find(database, &name)?, *edit),
+        Command::Remove { name } => {
+            let host = find(database, &name)?;
+            database.write(Part::Hosts, |it| host::delete(it, host.id))?;
+            Ok(Answer::message(&format!("removed the host {name}"))?)
+        }
+        Command::OptIn { host, category, urls } => opt_in::opt_in(database, &host, &category, &urls),
+        Command::OptOut { host, category } => opt_in::opt_out(database, &host, &category),
+    }
+}
+
+/// The host of this name, or an error that names those nearest to it.
+pub(super) fn find(database: &Database, name: &HostName) -> anyhow::Result<Host> {
+    match database.read(|it| host::find(it, name))? {
+        Some(host) => Ok(host),
+        None => {
+            let hosts = database.read(host::list)?;
+            Err(suggestion::unknown("host", name, hosts.iter().map(|it| &it.name)))
+        }
+    }
+}
+
+fn insert(database: &Database, name: HostName, add: HostAdd) -> anyhow::Result<Answer> {
+    let site = site::find(database, &add.site)?;
+    let new = NewHost {
+        site_id: site.id,
+        name,
+        country: add.country,
+        latitude: add.place.map(Place::latitude),
+        longitude: add.place.map(Place::longitude),
+        asn: add.asn,
+        asn_clients: true,
+        bandwidth: add.bandwidth,
+        private: add.private,
+        contacts: add.contacts.join("\n"),
+        comment: add.comment,
+        created_at: jiff::Timestamp::now().into(),
+    };
+    let host = database.write(Part::Hosts, |it| host::insert(it, &new))?;
+    let message = format!("added the host {0}; next: portolan host opt-in {0} CATEGORY --url URL", host.name);
+    Ok(Answer::new(&View::load(database, &host)?)?.line(message))
+}
+
+fn list(database: &Database) -> anyhow::Result<Answer> {
+    let hosts = database.read(host::list)?;
+    let views = hosts.iter().map(|it| View::load(database, it)).collect::<anyhow::Result<Vec<_>>>()?;
+    let mut rows = table::list(&["HOST", "SITE", "COUNTRY", "MBIT/S", "CATEGORIES", "STATE", "NOT OFFERED"]);
+    for view in &views {
+        rows.add_row([
+            table::cell(&view.name),
+            table::optional(view.site.as_ref()),
+            table::optional(view.country),
+            table::optional(view.bandwidth),
+            table::lines(view.categories.iter().map(|it| &it.name)),
+            table::optional(view.last_crawl.as_ref().map(|it| it.state)),
+            table::lines(&view.not_offered),
+        ]);
+    }
+    Ok(Answer::new(&views)?.table(rows))
+}

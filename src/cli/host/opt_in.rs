@@ -1,0 +1,42 @@
+//! `portolan host opt-in` and `opt-out`.
+
+use anyhow::bail;
+
+use super::{Answer, View, find};
+use crate::{
+    cli::category,
+    database::{Database, Part, host_category},
+    mirror::{CategoryName, HostName, HostUrl},
+};
+
+pub(super) fn opt_in(
+    database: &Database,
+    host: &HostName,
+    category: &CategoryName,
+    urls: &[HostUrl],
+) -> anyhow::Result<Answer> {
+    let (host, row) = (find(database, host)?, category::find(database, category)?);
+    if row.retired_at.is_some() {
+        bail!("the category {category} is retired: its folder is gone from the tree");
+    }
+    let now = jiff::Timestamp::now().into();
+    database.write(Part::Hosts, |it| host_category::opt_in(it, host.id, row.id, urls, now))?;
+    let view = View::load(database, &host)?;
+    let message =
+        format!("{} carries {category} now; it is offered once a crawl has found it there", host.name);
+    Ok(Answer::new(&view)?.line(message))
+}
+
+pub(super) fn opt_out(
+    database: &Database,
+    host: &HostName,
+    category: &CategoryName,
+) -> anyhow::Result<Answer> {
+    let (host, row) = (find(database, host)?, category::find(database, category)?);
+    if !database.write(Part::Hosts, |it| host_category::opt_out(it, host.id, row.id))? {
+        let name = &host.name;
+        bail!("{name} does not carry {category}; `portolan host show {name}` tells what it carries");
+    }
+    let view = View::load(database, &host)?;
+    Ok(Answer::new(&view)?.line(format_args!("{} carries {category} no longer", host.name)))
+}

@@ -1,0 +1,276 @@
+//! The commands of all nouns together: hosts need every other.
+
+use clap::{CommandFactory, Parser};
+use jiff::SignedDuration;
+
+use super::*;
+use crate::{
+    cli::{category, country, netblock, table::Noun},
+    database::{
+        Config, Generations,
+        crawl::{self, CrawlHoldings, CrawlResult, UrlReach},
+        testing::add_category,
+    },
+    mirror::{CrawlState, Reach},
+};
+
+#[derive(Parser)]
+enum Line {
+    Site(Noun<site::Command>),
+    Host(Noun<Command>),
+    Netblock(Noun<netblock::Command>),
+    Category(Noun<category::Command>),
+    Country(Noun<country::Command>),
+}
+
+struct Shell {
+    database: Database,
+    _folder: tempfile::TempDir,
+}
+
+impl Shell {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite:{}/test.db", folder.path().display()).parse().unwrap();
+        let database = Database::open(&Config { url, connections: 2 });
+        database.migrate().unwrap();
+        add_category(&database, "fedora", 7);
+        Self { database, _folder: folder }
+    }
+
+    /// A site and a host.
+    fn with_host() -> Self {
+        let shell = Self::new();
+        shell.run("site add uni");
+        shell.run("host add m1.example.org --site uni --country de --place -33.8,151.2 --contact a@b.org");
+        shell
+    }
+
+    fn answer(&self, line: &str) -> anyhow::Result<Answer> {
+        let words = ["portolan"].into_iter().chain(line.split(' '));
+        match Line::try_parse_from(words)? {
+            Line::Site(noun) => site::answer(noun.command, &self.database),
+            Line::Host(noun) => answer(noun.command, &self.database),
+            Line::Netblock(noun) => netblock::answer(noun.command, &self.database),
+            Line::Category(noun) => category::answer(noun.command, &self.database),
+            Line::Country(noun) => country::answer(noun.command, &self.database),
+        }
+    }
+
+    #[track_caller]
+    fn run(&self, line: &str) -> Answer {
+        self.answer(line).unwrap_or_else(|error| panic!("{line}: {error}"))
+    }
+
+    #[track_caller]
+    fn fails(&self, line: &str) -> String {
+        self.answer(line).err().unwrap_or_else(|| panic!("{line} was taken")).to_string()
+    }
+
+    #[track_caller]
+    fn not_offered(&self, reasons: &[&str]) {
+        let view = self.run("host show m1.example.org").json();
+        assert_eq!(view["not_offered"], serde_json::json!(reasons));
+    }
+
+    fn crawl(&self, state: CrawlState, blobs: &[u32], ipv4: Reach, auto_disabled: Option<&str>) {
+        let host = self.database.read(crawl::list_hosts).unwrap().remove(0);
+        let category = &host.categories[0];
+        let url = |it: &crate::database::host_category::HostCategoryUrl| UrlReach {
+            url: it.id,
+            ipv4,
+            ipv6: Reach::Unknown,
+            reason: (ipv4 != Reach::Up).then(|| "connection refused".to_owned()),
+        };
+        let result = CrawlResult {
+            host: host.id,
+            started_at: jiff::Timestamp::now().into(),
+            duration: SignedDuration::from_millis(1500),
+            state,
+            log: "fedora: serial 7\nall is well".to_owned(),
+            auto_disabled: auto_disabled.map(str::to_owned),
+            holdings: vec![CrawlHoldings {
+                host_category: category.host_category,
+                serial: Some(7),
+                state,
+                reason: "as it should be".to_owned(),
+                blobs: Some(blobs.iter().copied().collect()),
+            }],
+            urls: category.urls.iter().map(url).collect(),
+        };
+        self.database.store_crawl(&result).unwrap();
+    }
+}
+
+#[test]
+fn the_arguments_are_consistent() {
+    Line::command().debug_assert();
+}
+
+#[test]
+fn json_is_asked_for_anywhere() {
+    for line in ["p host list --json", "p host --json list"] {
+        let Ok(Line::Host(noun)) = Line::try_parse_from(line.split(' ')) else { panic!("{line}") };
+        assert!(noun.json, "{line}");
+    }
+}
+
+#[test]
+fn a_mirror_comes_and_goes() {
+    let shell = Shell::with_host();
+    shell.run("host edit m1.example.org --name m1 --peer-asn 64501 --peer-asn AS64502 --country-allowed fr");
+    let view = shell.run("host edit m1 --peer-asn 64502 --no-country-allowed --no-place --no-contact").json();
+    assert_eq!(view["peer_asns"], serde_json::json!([64502]));
+    assert_eq!(view["countries_allowed"], serde_json::json!([]));
+    assert_eq!((&view["place"], &view["country"]), (&serde_json::Value::Null, &"DE".into()));
+    assert_eq!(view["contacts"], serde_json::json!([]));
+    shell.run("netblock add m1 192.0.2.9/24 --name lab");
+    shell.run("netblock edit m1 192.0.2.0/24 --name halls");
+    let netblocks = shell.run("netblock list").json();
+    assert_eq!(netblocks[0]["name"], "halls");
+    assert_eq!(shell.run("netblock show m1 192.0.2.0/24").json(), netblocks[0]);
+    shell.run("host opt-in m1 fedora --url https://m1/fedora --url http://m1/fedora");
+    assert_eq!(shell.run("category show fedora").json()["hosts"][0]["host"], "m1");
+    assert!(shell.run("host list").text().contains("fedora: not crawled yet"));
+    shell.run("host opt-out m1 fedora");
+    assert!(shell.fails("host opt-out m1 fedora").contains("does not carry"));
+    shell.run("netblock remove m1 192.0.2.0/24");
+    assert!(shell.fails("netblock show m1 192.0.2.0/24").contains("has no netblock"));
+    assert_eq!(
+        shell.fails("site remove uni"),
+        "the site uni still has hosts (m1): remove them first, or say --with-hosts"
+    );
+    shell.run("host remove m1");
+    shell.run("site remove uni");
+    assert_eq!(shell.run("site list").json(), serde_json::json!([]));
+}
+
+#[test]
+fn a_site_is_changed_and_takes_its_hosts_along() {
+    let shell = Shell::with_host();
+    shell.run("site edit uni --name college --url https://college.example.org/ --private true");
+    let site = shell.run("site show college").json();
+    assert_eq!((&site["private"], &site["hosts"][0]), (&true.into(), &"m1.example.org".into()));
+    assert!(shell.run("site show college").text().contains("https://college.example.org/"));
+    shell.run("site add other");
+    shell.run("host edit m1.example.org --site other");
+    assert_eq!(shell.run("site show college").json()["hosts"], serde_json::json!([]));
+    shell.run("site remove other --with-hosts");
+    assert_eq!(shell.run("host list").json(), serde_json::json!([]));
+}
+
+#[test]
+fn a_mirror_admin_sees_why_nobody_comes() {
+    let shell = Shell::with_host();
+    shell.not_offered(&["opted in to no category"]);
+    shell.run("host opt-in m1.example.org fedora --url http://m1/fedora");
+    shell.not_offered(&["fedora: not crawled yet"]);
+    shell.crawl(CrawlState::UpToDate, &[1], Reach::Down, None);
+    shell.not_offered(&["fedora: http://m1/fedora does not answer: connection refused"]);
+    shell.crawl(CrawlState::Behind, &[], Reach::Up, None);
+    shell.not_offered(&["fedora: the last crawl found nothing there: as it should be"]);
+    shell.crawl(CrawlState::UpToDate, &[1], Reach::Up, None);
+    shell.not_offered(&[]);
+    shell.crawl(CrawlState::Lying, &[1], Reach::Up, Some("wrong bytes"));
+    shell.not_offered(&["switched off by the crawler: wrong bytes"]);
+    shell.crawl(CrawlState::UpToDate, &[1], Reach::Up, None);
+    shell.run("host edit m1.example.org --user-active false --drained true --private true");
+    shell.run("site edit uni --admin-active false");
+    shell.not_offered(&[
+        "its site is switched off by the operators",
+        "switched off by its admins",
+        "drained",
+        "private, without a netblock and an autonomous system",
+    ]);
+    let text = shell.run("host show m1.example.org").text();
+    assert!(text.starts_with("not offered: its site is switched off by the operators\n"), "{text}");
+    assert!(text.ends_with("in 1.5 s: up-to-date\nfedora: serial 7\nall is well\n"), "{text}");
+}
+
+#[test]
+fn a_host_in_json() {
+    let shell = Shell::with_host();
+    shell.run("host opt-in m1.example.org fedora --url https://m1/fedora/");
+    shell.crawl(CrawlState::UpToDate, &[1, 2], Reach::Up, None);
+    let mut view = shell.run("host show m1.example.org").json();
+    view["created_at"] = "TIME".into();
+    view["last_crawled_at"] = "TIME".into();
+    view["last_crawl"]["started_at"] = "TIME".into();
+    view["categories"][0]["crawled_at"] = "TIME".into();
+    insta::assert_snapshot!(serde_json::to_string_pretty(&view).unwrap(), @"");
+}
+
+#[test]
+fn bad_values_are_refused_and_their_argument_is_named() {
+    let shell = Shell::with_host();
+    #[track_caller]
+    fn check(shell: &Shell, line: &str, argument: &str, reason: &str) {
+        let error = shell.fails(line);
+        assert!(error.contains(argument) && error.contains(reason), "{error}");
+    }
+    check(&shell, "host add m2 --site uni --country UK", "--country", "no country UK");
+    check(&shell, "host add m2 --site uni --place 91,0", "--place", "degrees");
+    check(&shell, "host add m2 --site uni --asn 0", "--asn", "1 to 4294967295");
+    check(&shell, "host add m2 --site uni --bandwidth 0", "--bandwidth", "Mbit/s");
+    check(&shell, "host add m2 --site uni --contact me", "--contact", "mail address");
+    check(&shell, "host add ../m2 --site uni", "<NAME>", "a host's name");
+    check(&shell, "host add m2", "--site", "required");
+    check(&shell, "host edit m1.example.org", "--country", "required");
+    check(&shell, "host edit m1.example.org --country DE --no-country", "--no-country", "cannot be used");
+    check(&shell, "host edit m1.example.org --drained maybe", "--drained", "true, false");
+    check(&shell, "host opt-in m1.example.org fedora", "--url", "required");
+    check(&shell, "host opt-in m1.example.org fedora --url http://a:b@c/", "--url", "password");
+    check(&shell, "site edit uni --url ftp://x", "--url", "a page looks like");
+    check(&shell, "netblock add m1.example.org 192.0.2.0/33", "<NETBLOCK>", "192.0.2.0/24");
+    check(&shell, "country redirect DE XX", "<CONTINENT>", "EU");
+    assert_eq!(shell.run("host list").json().as_array().map(Vec::len), Some(1));
+}
+
+#[test]
+fn mistyped_names_are_told_their_neighbours() {
+    let shell = Shell::with_host();
+    assert_eq!(
+        shell.fails("host show m1.exmaple.org"),
+        "there is no host named m1.exmaple.org (near: m1.example.org); `portolan host list` shows all"
+    );
+    assert!(shell.fails("host add m2 --site uin").contains("(near: uni)"));
+    assert!(shell.fails("host opt-in m1.example.org fedroa --url http://a/").contains("(near: fedora)"));
+    assert_eq!(
+        shell.fails("host add m1.example.org --site uni"),
+        "a host named m1.example.org exists already"
+    );
+}
+
+#[test]
+fn a_category_is_described_and_answers_stay() {
+    let shell = Shell::new();
+    let before = shell.database.generations().unwrap();
+    shell.run("category edit fedora --description Linux --visible false");
+    assert_eq!(shell.database.generations().unwrap(), before);
+    let view = shell.run("category show fedora").json();
+    assert_eq!((&view["description"], &view["visible"]), (&"Linux".into(), &false.into()));
+    assert_eq!((&view["serial"], &view["files"], &view["bytes"]), (&7.into(), &0.into(), &0.into()));
+    assert!(shell.run("category list").text().contains("Linux"));
+}
+
+#[test]
+fn countries_are_moved_and_put_back() {
+    let shell = Shell::new();
+    let Generations { hosts, .. } = shell.database.generations().unwrap();
+    shell.run("country redirect TR EU");
+    shell.run("country assign 192.0.2.0/24 CH");
+    assert_eq!(shell.database.generations().unwrap().hosts, hosts + 2);
+    let list = shell.run("country list");
+    assert_eq!(
+        list.json(),
+        serde_json::json!({
+            "continent_redirects": [{ "country": "TR", "continent": "EU" }],
+            "netblock_countries": [{ "netblock": "192.0.2.0/24", "country": "CH" }],
+        })
+    );
+    assert!(list.text().contains("192.0.2.0/24"));
+    shell.run("country unredirect TR");
+    shell.run("country unassign 192.0.2.0/24");
+    assert!(shell.fails("country unredirect TR").contains("not redirected"));
+    assert!(shell.fails("country unassign 192.0.2.0/24").contains("no country"));
+}

@@ -1,0 +1,195 @@
+//! `portolan site`: organisations that run hosts.
+
+use anyhow::bail;
+use clap::{Args, Subcommand};
+use serde::Serialize;
+
+use super::{
+    argument, suggestion,
+    table::{self, Answer},
+};
+use crate::{
+    database::{
+        Database, Part, Time, host,
+        site::{self, NewSite, Site, SiteChange},
+    },
+    mirror::{HostName, SiteName},
+};
+
+#[derive(Subcommand)]
+pub(super) enum Command {
+    /// Add a site: an organisation that runs hosts
+    Add {
+        /// What to call it
+        name: SiteName,
+        /// The organisation's page
+        #[arg(long, value_parser = argument::page)]
+        url: Option<String>,
+        /// Show its hosts to nobody outside their netblocks and autonomous systems
+        #[arg(long)]
+        private: bool,
+    },
+    /// List all sites
+    List,
+    /// Show a site and its hosts
+    Show {
+        /// The site
+        name: SiteName,
+    },
+    /// Change a site
+    Edit {
+        /// The site
+        name: SiteName,
+        #[command(flatten)]
+        edit: SiteEdit,
+    },
+    /// Remove a site
+    Remove {
+        /// The site
+        name: SiteName,
+        /// Remove its hosts too
+        #[arg(long)]
+        with_hosts: bool,
+    },
+}
+
+#[derive(Args)]
+#[group(required = true, multiple = true)]
+pub(super) struct SiteEdit {
+    /// What to call it from now on
+    #[arg(long = "name", value_name = "NAME")]
+    new_name: Option<SiteName>,
+    /// The organisation's page
+    #[arg(long, value_parser = argument::page)]
+    url: Option<String>,
+    /// Show its hosts to nobody outside their netblocks and autonomous systems
+    #[arg(long, value_name = "BOOL")]
+    private: Option<bool>,
+    /// Its own admins want it on
+    #[arg(long, value_name = "BOOL")]
+    user_active: Option<bool>,
+    /// The operators want it on
+    #[arg(long, value_name = "BOOL")]
+    admin_active: Option<bool>,
+}
+
+/// A site as it is shown.
+#[derive(Serialize)]
+struct View {
+    name: SiteName,
+    url: Option<String>,
+    private: bool,
+    user_active: bool,
+    admin_active: bool,
+    created_at: Time,
+    hosts: Vec<HostName>,
+}
+
+pub(super) fn run(command: Command, database: &Database, json: bool) -> anyhow::Result<()> {
+    Ok(answer(command, database)?.print(json)?)
+}
+
+pub(super) fn answer(command: Command, database: &Database) -> anyhow::Result<Answer> {
+    match command {
+        Command::Add { name, url, private } => add(database, name, url, private),
+        Command::List => list(database),
+        Command::Show { name } => show(database, &find(database, &name)?),
+        Command::Edit { name, edit } => change(database, &find(database, &name)?, edit),
+        Command::Remove { name, with_hosts } => remove(database, &find(database, &name)?, with_hosts),
+    }
+}
+
+/// The site of this name, or an error that names those nearest to it.
+pub(super) fn find(database: &Database, name: &SiteName) -> anyhow::Result<Site> {
+    match database.read(|it| site::find(it, name))? {
+        Some(site) => Ok(site),
+        None => {
+            let sites = database.read(site::list)?;
+            Err(suggestion::unknown("site", name, sites.iter().map(|it| &it.name)))
+        }
+    }
+}
+
+fn add(database: &Database, name: SiteName, url: Option<String>, private: bool) -> anyhow::Result<Answer> {
+    let new = NewSite { name, org_url: url, private, created_at: jiff::Timestamp::now().into() };
+    let site = database.write(Part::Hosts, |it| site::insert(it, &new))?;
+    let message = format!("added the site {}", site.name);
+    Ok(Answer::new(&load(database, &site)?)?.line(message))
+}
+
+fn list(database: &Database) -> anyhow::Result<Answer> {
+    let sites = database.read(site::list)?;
+    let views = sites.iter().map(|it| load(database, it)).collect::<anyhow::Result<Vec<_>>>()?;
+    let mut rows = table::list(&["SITE", "HOSTS", "PRIVATE", "BY ITS ADMINS", "BY OPERATORS", "PAGE"]);
+    for view in &views {
+        rows.add_row([
+            table::cell(&view.name),
+            table::cell(view.hosts.len()),
+            table::flag(view.private),
+            table::switch(view.user_active),
+            table::switch(view.admin_active),
+            table::optional(view.url.as_ref()),
+        ]);
+    }
+    Ok(Answer::new(&views)?.table(rows))
+}
+
+fn show(database: &Database, site: &Site) -> anyhow::Result<Answer> {
+    let view = load(database, site)?;
+    let mut rows = table::details();
+    rows.add_row([table::cell("site"), table::cell(&view.name)])
+        .add_row([table::cell("page"), table::optional(view.url.as_ref())])
+        .add_row([table::cell("private"), table::flag(view.private)])
+        .add_row([table::cell("by its admins"), table::switch(view.user_active)])
+        .add_row([table::cell("by operators"), table::switch(view.admin_active)])
+        .add_row([table::cell("added"), table::cell(view.created_at)])
+        .add_row([table::cell("hosts"), table::lines(&view.hosts)]);
+    Ok(Answer::new(&view)?.table(rows))
+}
+
+fn change(database: &Database, site: &Site, edit: SiteEdit) -> anyhow::Result<Answer> {
+    let name = edit.new_name.clone().unwrap_or_else(|| site.name.clone());
+    let change = SiteChange {
+        name: edit.new_name,
+        org_url: edit.url.map(Some),
+        private: edit.private,
+        user_active: edit.user_active,
+        admin_active: edit.admin_active,
+    };
+    database.write(Part::Hosts, |it| site::update(it, site.id, &change))?;
+    let view = load(database, &find(database, &name)?)?;
+    Ok(Answer::new(&view)?.line(format_args!("changed the site {name}")))
+}
+
+/// Looks for hosts and removes in one transaction: no host slips in between.
+fn remove(database: &Database, site: &Site, with_hosts: bool) -> anyhow::Result<Answer> {
+    let hosts = database.write(Part::Hosts, |it| {
+        let hosts = host::list_of_site(it, site.id)?;
+        if hosts.is_empty() || with_hosts {
+            site::delete(it, site.id)?;
+        }
+        Ok(hosts)
+    })?;
+    let names: Vec<&str> = hosts.iter().map(|it| it.name.as_str()).collect();
+    let (name, names) = (&site.name, names.join(", "));
+    if hosts.is_empty() {
+        return Ok(Answer::message(&format!("removed the site {name}"))?);
+    }
+    if !with_hosts {
+        bail!("the site {name} still has hosts ({names}): remove them first, or say --with-hosts");
+    }
+    Ok(Answer::message(&format!("removed the site {name} with its hosts ({names})"))?)
+}
+
+fn load(database: &Database, site: &Site) -> anyhow::Result<View> {
+    let hosts = database.read(|it| host::list_of_site(it, site.id))?;
+    Ok(View {
+        name: site.name.clone(),
+        url: site.org_url.clone(),
+        private: site.private,
+        user_active: site.user_active,
+        admin_active: site.admin_active,
+        created_at: site.created_at,
+        hosts: hosts.into_iter().map(|it| it.name).collect(),
+    })
+}
