@@ -76,8 +76,6 @@ pub struct Offer<'a> {
     pub class: Class,
     /// From client to host in kilometres, where both places are known.
     pub distance: Option<f64>,
-    /// Does it certainly answer by the client's address family?
-    pub family_proven: bool,
     /// The lower, the earlier inside its class.
     pub score: f64,
 }
@@ -146,14 +144,16 @@ impl fmt::Display for Exclusion {
 /// The hosts that a client can be sent to for a blob, best first; `docs/request-handling.md` has the
 /// rules in words. The same question has the same answer.
 pub fn rank<'a>(snapshot: &'a Snapshot, client: &Client<'_>, wanted: &Wanted<'_>) -> Vec<Offer<'a>> {
-    let mut offers: Vec<Offer<'a>> = Vec::new();
+    // A host of which it is not known that it answers by the client's address family is better than
+    // none, and worse than any of which it is: a client with IPv6 only could not reach it at all.
+    let (mut offers, mut unproven) = (Vec::<Offer<'a>>::new(), Vec::new());
     let mut seen = vec![false; snapshot.hosts.list().len()];
     let question = question(client.network(), wanted.repository);
     for (class, group) in groups(snapshot, client) {
         if offers.len() >= wanted.most || (class == Class::Global && offers.len() >= MINIMUM) {
             break;
         }
-        let start = offers.len();
+        let starts = [offers.len(), unproven.len()];
         for &index in group {
             // What leaves a host out of a near class leaves it out of every farther one.
             if std::mem::replace(&mut seen[index as usize], true) {
@@ -163,15 +163,14 @@ pub fn rank<'a>(snapshot: &'a Snapshot, client: &Client<'_>, wanted: &Wanted<'_>
             if trim(host, client, class).is_none()
                 && let Ok((category, url)) = examine(snapshot, client, wanted.number, host)
             {
-                offers.push(Offer::new(host, category, url, class, client, question));
+                let list = if reach(url, client.address) == Reach::Up { &mut offers } else { &mut unproven };
+                list.push(Offer::new(host, category, url, class, client, question));
             }
         }
-        offers[start..].sort_by(|a, b| {
-            (b.family_proven.cmp(&a.family_proven))
-                .then(a.score.total_cmp(&b.score))
-                .then(a.host.id.cmp(&b.host.id))
-        });
+        offers[starts[0]..].sort_by(Offer::order);
+        unproven[starts[1]..].sort_by(Offer::order);
     }
+    offers.append(&mut unproven);
     offers.truncate(wanted.most);
     offers
 }
@@ -302,9 +301,12 @@ impl<'a> Offer<'a> {
         question: u64,
     ) -> Self {
         let distance = client.place.zip(host.located()).map(|(from, to)| from.distance(to));
-        let family_proven = reach(url, client.address) == Reach::Up;
         let score = -uniform(question, host.id.0).ln() / weight(host, distance);
-        Self { host, category, url, class, distance, family_proven, score }
+        Self { host, category, url, class, distance, score }
+    }
+
+    fn order(&self, other: &Self) -> std::cmp::Ordering {
+        self.score.total_cmp(&other.score).then(self.host.id.cmp(&other.host.id))
     }
 }
 

@@ -213,6 +213,7 @@ fn an_endpoint_may_name_countries_and_avoid_sites() {
 fn ipv6_clients_get_hosts_with_working_ipv6_first() {
     let mut hosts: Vec<HostRow> = (1..=20).map(host).collect();
     hosts[13].categories[0].urls[0].ipv6 = Reach::Up;
+    hosts[13].country = "FR".parse().ok();
     hosts[14].categories[0].urls[0].ipv6 = Reach::Down;
     let (snapshot, policy) = (snapshot(hosts), Policy::default());
     let offers = rank(&snapshot, &client(&snapshot, "2001:db8::1", &policy), &WANTED);

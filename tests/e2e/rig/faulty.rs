@@ -1,6 +1,7 @@
 //! A mirror that misbehaves in ways that nginx cannot: cuts bodies, sends wrong bytes, lies about sizes.
 
 use std::fs;
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
@@ -27,14 +28,16 @@ pub(crate) struct Faulty {
 }
 
 impl Faulty {
-    /// Starts a mirror at the first address of the host name `name`.
+    /// Starts a mirror at the IPv4 address of the host name `name`.
     pub(crate) fn start(namespace: &Namespace, name: &str) -> Faulty {
         let root = namespace.folder.join(name).join("root");
         fs::create_dir_all(&root).expect("the mirror's folder");
         let fault = Arc::new(Mutex::new(Fault::None));
         let identity = namespace.authority.issue(&[name]);
         let (folder, current) = (root.clone(), fault.clone());
-        let server = Server::start(&format!("{name}:443"), Some(&identity), move |request| {
+        let mut addresses = format!("{name}:443").to_socket_addrs().expect("the mirror's address");
+        let address = addresses.find(SocketAddr::is_ipv4).expect("an IPv4 address").to_string();
+        let server = Server::start(&address, Some(&identity), move |request| {
             answer(&folder, request, *current.lock().expect("the fault"))
         });
         Faulty { root, fault, server }
