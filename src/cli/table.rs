@@ -150,7 +150,14 @@ mod tests {
         let mut table = list(&["NAME", "STATE"]);
         table.add_row([cell("m1"), state(Some(CrawlState::Lying))]);
         let answer = Answer::new(&["m1"]).unwrap().line("one host").table(table);
-        insta::assert_snapshot!(answer.text(), @"");
+        insta::assert_snapshot!(answer.text(), @r"
+        one host
+        ┌──────┬───────┐
+        │ NAME ┆ STATE │
+        ╞══════╪═══════╡
+        │ m1   ┆ lying │
+        └──────┴───────┘
+        ");
         assert_eq!(answer.json(), serde_json::json!(["m1"]));
     }
 

@@ -197,7 +197,59 @@ fn a_host_in_json() {
     view["last_crawled_at"] = "TIME".into();
     view["last_crawl"]["started_at"] = "TIME".into();
     view["categories"][0]["crawled_at"] = "TIME".into();
-    insta::assert_snapshot!(serde_json::to_string_pretty(&view).unwrap(), @"");
+    insta::assert_snapshot!(serde_json::to_string_pretty(&view).unwrap(), @r#"
+    {
+      "admin_active": true,
+      "asn": null,
+      "asn_clients": true,
+      "auto_disabled": null,
+      "bandwidth": null,
+      "categories": [
+        {
+          "crawled_at": "TIME",
+          "held": 2,
+          "name": "fedora",
+          "reason": "as it should be",
+          "serial": 7,
+          "state": "up-to-date",
+          "urls": [
+            {
+              "ipv4": "up",
+              "ipv6": "unknown",
+              "reason": null,
+              "url": "https://m1/fedora"
+            }
+          ]
+        }
+      ],
+      "comment": "",
+      "contacts": [
+        "a@b.org"
+      ],
+      "countries_allowed": [],
+      "country": "DE",
+      "created_at": "TIME",
+      "drained": false,
+      "last_crawl": {
+        "duration_ms": 1500,
+        "log": [
+          "fedora: serial 7",
+          "all is well"
+        ],
+        "started_at": "TIME",
+        "state": "up-to-date"
+      },
+      "last_crawled_at": "TIME",
+      "name": "m1.example.org",
+      "netblocks": [],
+      "not_offered": [],
+      "peer_asns": [],
+      "place": "-33.8,151.2",
+      "private": false,
+      "site": "uni",
+      "user_active": true
+    }
+    "#);
 }
 
 #[test]
