@@ -20,6 +20,8 @@ pub mod tree;
 pub mod crawler;
 pub mod exporter;
 pub mod scanner;
+pub mod server;
 
 // The top.
 pub mod cli;
+pub mod config;

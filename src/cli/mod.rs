@@ -1,11 +1,192 @@
-//! The command line.
+//! The command line. One file a command; each says what it prints to people and to programs.
 
 mod argument;
 mod category;
+mod config;
 mod country;
+mod crawl;
+mod explain;
+mod export;
 mod host;
 mod netblock;
-pub mod progress;
+mod progress;
+mod run;
+mod scan;
+mod serve;
 mod site;
 mod suggestion;
 mod table;
+
+use std::{
+    io::{self, Write as _},
+    path::PathBuf,
+    process::ExitCode,
+};
+
+use anyhow::Context as _;
+use clap::{Parser, Subcommand};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+use table::Noun;
+
+use crate::{
+    config::{Config, LogFormat},
+    database::Database,
+};
+
+/// Serves container images through a distribution's volunteer mirrors.
+#[derive(Parser)]
+#[command(name = "portolan", version, max_term_width = 100)]
+struct Cli {
+    /// The configuration; without it ./portolan.toml, if there is one, else the defaults
+    #[arg(long, value_name = "FILE", env = "PORTOLAN_CONFIG", global = true)]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Copy images from the origin registry into the static tree
+    Export(export::Options),
+    /// Take the tree over into the database
+    Scan(scan::Options),
+    /// Look at every mirror: which holds what, and does it answer?
+    Crawl(crawl::Options),
+    /// Answer container clients from the snapshot
+    Serve,
+    /// Export, scan, crawl and serve in one process
+    Run,
+    /// The organisations that run mirrors
+    Site(Noun<site::Command>),
+    /// The mirrors: add, edit, opt in and out, and see why one is not offered
+    Host(Noun<host::Command>),
+    /// The networks whose clients a host serves first
+    Netblock(Noun<netblock::Command>),
+    /// What mirrors can opt in to
+    Category(Noun<category::Command>),
+    /// Countries of networks, and continents of countries, over GeoIP and the map
+    Country(Noun<country::Command>),
+    /// Say which mirrors a client gets for an image, and why not the others
+    Explain(explain::Options),
+    /// Bring the database's tables up to date
+    Migrate,
+    /// Print or check the configuration
+    #[command(subcommand)]
+    Config(config::Command),
+}
+
+/// Runs the program. The exit code is 0, or 1 when something failed, or 2 for wrong arguments.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match execute(cli) {
+        Ok(code) => code,
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "portolan: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn execute(cli: Cli) -> anyhow::Result<ExitCode> {
+    if let Command::Config(command) = cli.command {
+        return config::run(&command, cli.config.as_deref());
+    }
+    let config = Config::load(cli.config.as_deref(), |name| std::env::var(name).ok())?;
+    start_log(&config, matches!(cli.command, Command::Serve | Command::Run))?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.context("starting the threads")?;
+    runtime.block_on(dispatch(cli.command, config))
+}
+
+async fn dispatch(command: Command, config: Config) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Export(options) => export::run(&options, &config).await,
+        Command::Scan(options) => scan::run(&options, &config),
+        Command::Crawl(options) => crawl::run(&options, &config).await,
+        Command::Serve => serve::run(config).await,
+        Command::Run => run::run(config).await,
+        Command::Site(noun) => done(site::run(noun.command, &open_database(&config)?, noun.json)),
+        Command::Host(noun) => done(host::run(noun.command, &open_database(&config)?, noun.json)),
+        Command::Netblock(noun) => done(netblock::run(noun.command, &open_database(&config)?, noun.json)),
+        Command::Category(noun) => done(category::run(noun.command, &open_database(&config)?, noun.json)),
+        Command::Country(noun) => done(country::run(noun.command, &open_database(&config)?, noun.json)),
+        Command::Explain(options) => explain::run(&options, &config),
+        Command::Migrate => migrate(&config),
+        Command::Config(_) => Ok(ExitCode::SUCCESS),
+    }
+}
+
+fn done(result: anyhow::Result<()>) -> anyhow::Result<ExitCode> {
+    result.map(|()| ExitCode::SUCCESS)
+}
+
+fn migrate(config: &Config) -> anyhow::Result<ExitCode> {
+    let ran = Database::open(&config.database).migrate()?;
+    if ran.is_empty() {
+        print("the database is up to date\n");
+    }
+    for name in ran {
+        print(&format!("{name}\n"));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The configured database, ready for use: an SQLite file is made and migrated, a PostgreSQL never.
+fn open_database(config: &Config) -> anyhow::Result<Database> {
+    let database = Database::open(&config.database);
+    database.prepare()?;
+    Ok(database)
+}
+
+/// Services log as they are told to; other commands only what goes wrong, for they print themselves.
+fn start_log(config: &Config, is_service: bool) -> anyhow::Result<()> {
+    let filter = if is_service { &config.log.filter } else { "warn" };
+    let filter = EnvFilter::try_new(filter).context("log.filter in the configuration")?;
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    match config.log.format {
+        LogFormat::Json => log.json().flatten_event(true).init(),
+        LogFormat::Text => log.with_ansi(io::IsTerminal::is_terminal(&io::stderr())).init(),
+    }
+    Ok(())
+}
+
+/// Writes to standard output. That nobody reads it (any more) is no fault.
+fn print(text: &str) {
+    let mut output = io::stdout().lock();
+    let _ = output.write_all(text.as_bytes()).and_then(|()| output.flush());
+}
+
+/// Prints something for programs.
+fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {
+    print(&format!("{}\n", serde_json::to_string_pretty(value)?));
+    Ok(())
+}
+
+/// Ready when the process is told to stop, by SIGTERM or Ctrl-C.
+async fn stopped() -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}
+
+/// A number that nobody can foresee.
+fn seed() -> u64 {
+    use std::hash::{BuildHasher as _, RandomState};
+    RandomState::new().hash_one(std::process::id())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        super::Cli::command().debug_assert();
+    }
+}

@@ -17,7 +17,7 @@ use crate::{
 const BAR: &str = "{msg:40!} {wide_bar} {bytes:>10} of {total_bytes:>10} {binary_bytes_per_sec:>12}";
 
 /// Writes to standard error, so that `--json` has standard output for itself.
-pub struct Progress {
+pub(super) struct Progress {
     output: Output,
 }
 
@@ -28,7 +28,7 @@ enum Output {
 
 impl Progress {
     /// On standard error, by bars if that is a terminal.
-    pub fn on_standard_error() -> Self {
+    pub(super) fn on_standard_error() -> Self {
         if io::stderr().is_terminal() {
             Self::bars(MultiProgress::new())
         } else {

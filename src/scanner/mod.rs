@@ -18,6 +18,21 @@ use crate::{
     tree::{self, Tree},
 };
 
+/// `[scan]`: how the tree is taken over into the database.
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Blobs up to this size, in bytes, are answered by `serve` itself, as manifests are: configurations,
+    /// mostly. 0: none. A change counts for what is scanned from then on.
+    pub small_blob_limit: u64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { small_blob_limit: 64 * 1024 }
+    }
+}
+
 /// Why nothing could be scanned. What is wrong with one category stands in the [`Summary`].
 #[derive(Debug, thiserror::Error)]
 pub enum Error {

@@ -51,7 +51,8 @@ impl Tree {
         self.path.join(".portolan").join(name)
     }
 
-    pub(super) fn pool_path(&self, digest: &oci::Digest) -> PathBuf {
+    /// The file of a blob or manifest, whatever categories have it.
+    pub fn pool_path(&self, digest: &oci::Digest) -> PathBuf {
         self.private_path("pool").join(fan_out(digest))
     }
 

@@ -28,6 +28,7 @@ pub struct Config {
     /// How long content stays after no tag leads to it any more, so that pinned digests and slow mirrors
     /// live on.
     #[schemars(with = "String")]
+    #[serde(serialize_with = "jiff::fmt::serde::duration::friendly::compact::required")]
     pub keep_former: SignedDuration,
 }
 
@@ -47,5 +48,16 @@ impl Tree {
     /// Names the tree; touches nothing.
     pub fn open(config: &Config) -> Self {
         Self { path: config.path.clone() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_print_as_people_write_them() {
+        let printed = toml::to_string(&Config::default()).unwrap();
+        assert_eq!(printed, "path = \"tree\"\nkeep_former = \"720h\"\n");
     }
 }

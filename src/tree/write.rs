@@ -58,10 +58,17 @@ impl State {
 #[derive(Debug)]
 pub struct Writer {
     tree: Tree,
-    /// Holds the lock.
-    _lock: File,
+    lock: File,
     /// Numbers temporary files.
     temporary: AtomicU64,
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        // Closing alone would not do while a child process, just forked, still has the file open. An error
+        // leaves the lock to the end of the process.
+        let _ = self.lock.unlock();
+    }
 }
 
 impl Tree {
@@ -88,7 +95,7 @@ impl Tree {
         }
         let holder = format!("process {}\n", std::process::id());
         lock.set_len(0).and_then(|()| lock.write_all(holder.as_bytes())).map_err(Error::at(&path))?;
-        let writer = Writer { tree: self.clone(), _lock: lock, temporary: AtomicU64::new(0) };
+        let writer = Writer { tree: self.clone(), lock, temporary: AtomicU64::new(0) };
         writer.clean()?;
         writer.check_hard_links()?;
         writer.store(&CANARY_DIGEST, CANARY)?;
@@ -561,6 +568,7 @@ mod tests {
         let writer = room.tree.lock().unwrap();
         let locked = room.tree.lock().unwrap_err().to_string();
         assert!(locked.contains(&format!("process {}", std::process::id())), "{locked}");
+        let _forked = writer.lock.try_clone().unwrap(); // as a child has it before it runs its own program
         drop(writer);
         fs::write(room.tree.private_path("tmp").join("left"), "x").unwrap();
         room.tree.lock().unwrap();

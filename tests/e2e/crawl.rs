@@ -9,87 +9,78 @@ use crate::rig::nginx::Scheme;
 use crate::rig::world::{Engine, World, place};
 use crate::rig::{origin, rsync, tree};
 
-#[test]
-fn every_kind_of_mirror_is_found_out() {
-    namespace::enter(|namespace| {
-        let world = World::new(namespace, Engine::Sqlite);
-        Image::ordinary("old").push(origin::URL, "old", "latest");
-        world.publish();
-        let old = tree::list_digests(&world.category()).len() as u64;
-        let stale = world.mirror("fr.mirror.test", Scheme::Https, "");
-        let stopped = world.mirror("de5.mirror.test", Scheme::Https, "");
-        world.fill(&stale.root());
-        world.fill(&stopped.root());
-        Image::ordinary("fedora").push(origin::URL, "fedora", "latest");
-        world.publish();
-        let all = tree::list_digests(&world.category()).len() as u64;
-        let layer = world.origin.layers("fedora", "latest").remove(1);
+on_both_engines!(every_kind_of_mirror_is_found_out, |namespace, engine| {
+    let world = World::new(namespace, engine);
+    Image::ordinary("old").push(origin::URL, "old", "latest");
+    world.publish();
+    let old = tree::list_digests(&world.category()).len() as u64;
+    let stale = world.mirror("fr.mirror.test", Scheme::Https, "");
+    let stopped = world.mirror("de5.mirror.test", Scheme::Https, "");
+    world.fill(&stale.root());
+    world.fill(&stopped.root());
+    Image::ordinary("fedora").push(origin::URL, "fedora", "latest");
+    world.publish();
+    let all = tree::list_digests(&world.category()).len() as u64;
+    let layer = world.origin.layers("fedora", "latest").remove(1);
 
-        let fresh = world.mirror("de.mirror.test", Scheme::Https, "");
-        let plain = world.mirror("de4.mirror.test", Scheme::Http, "");
-        let lacking = world.mirror("de2.mirror.test", Scheme::Https, "");
-        let wrong_sizes = Faulty::start(namespace, "de3.mirror.test");
-        let wrong_bytes = Faulty::start(namespace, "us.mirror.test");
-        for root in [fresh.root(), plain.root(), lacking.root(), wrong_sizes.root(), wrong_bytes.root()] {
-            world.fill(&root);
-        }
-        fs::remove_file(place(&lacking.root()).join(tree::blob_path(&layer))).unwrap();
-        rsync::copy_and_kill(&world.category(), &place(&stopped.root()), 1);
-        let arrived = tree::list_digests(&place(&stopped.root())).len() as u64;
-        wrong_sizes.set(Fault::WrongSize(1_000_000));
-        world.opt_in_https("de3.mirror.test", "");
-        wrong_bytes.set(Fault::WrongBytes(1_000_000));
-        world.opt_in_https("us.mirror.test", "");
-        world.opt_in_https("us2.mirror.test", ""); // nothing listens there
-        world.crawl();
+    let fresh = world.mirror("de.mirror.test", Scheme::Https, "");
+    let plain = world.mirror("de4.mirror.test", Scheme::Http, "");
+    let lacking = world.mirror("de2.mirror.test", Scheme::Https, "");
+    let wrong_sizes = Faulty::start(namespace, "de3.mirror.test");
+    let wrong_bytes = Faulty::start(namespace, "us.mirror.test");
+    for root in [fresh.root(), plain.root(), lacking.root(), wrong_sizes.root(), wrong_bytes.root()] {
+        world.fill(&root);
+    }
+    fs::remove_file(place(&lacking.root()).join(tree::blob_path(&layer))).unwrap();
+    rsync::copy_and_kill(&world.category(), &place(&stopped.root()), 1);
+    let arrived = tree::list_digests(&place(&stopped.root())).len() as u64;
+    wrong_sizes.set(Fault::WrongSize(1_000_000));
+    world.opt_in_https("de3.mirror.test", "");
+    wrong_bytes.set(Fault::WrongBytes(1_000_000));
+    world.opt_in_https("us.mirror.test", "");
+    world.opt_in_https("us2.mirror.test", ""); // nothing listens there
+    world.crawl();
 
-        let check = |host: &str, state: &str, held: u64| {
-            assert_eq!(world.found(host), (state.to_owned(), held), "{host}");
-        };
-        check("de.mirror.test", "up-to-date", all);
-        check("de4.mirror.test", "up-to-date", all);
-        check("fr.mirror.test", "behind", old);
-        check("de5.mirror.test", "syncing", arrived);
-        // It claims the newest serial and lacks a file of it.
-        check("de2.mirror.test", "lying", all - 1);
-        // Two images have two layers each of this size.
-        check("de3.mirror.test", "lying", all - 4);
-        // One wrong byte and nothing of it is believed.
-        check("us.mirror.test", "lying", 0);
-        check("us2.mirror.test", "unreachable", 0);
-    });
-}
+    let check = |host: &str, state: &str, held: u64| {
+        assert_eq!(world.found(host), (state.to_owned(), held), "{host}");
+    };
+    check("de.mirror.test", "up-to-date", all);
+    check("de4.mirror.test", "up-to-date", all);
+    check("fr.mirror.test", "behind", old);
+    check("de5.mirror.test", "syncing", arrived);
+    // It claims the newest serial and lacks a file of it.
+    check("de2.mirror.test", "lying", all - 1);
+    // Two images have two layers each of this size.
+    check("de3.mirror.test", "lying", all - 4);
+    // One wrong byte and nothing of it is believed.
+    check("us.mirror.test", "lying", 0);
+    check("us2.mirror.test", "unreachable", 0);
+});
 
-#[test]
-fn a_mirror_that_mends_is_believed_again() {
-    namespace::enter(|namespace| {
-        let world = World::new(namespace, Engine::Sqlite);
-        Image::ordinary("fedora").push(origin::URL, "fedora", "latest");
-        world.publish();
-        let mirror = world.mirror("de.mirror.test", Scheme::Https, "");
-        world.fill(&mirror.root());
-        let layer = world.origin.layers("fedora", "latest").remove(0);
-        fs::remove_file(place(&mirror.root()).join(tree::blob_path(&layer))).unwrap();
-        world.crawl();
-        assert_eq!(world.found("de.mirror.test").0, "lying");
-        world.fill(&mirror.root());
-        world.portolan.done("crawl --once --host de.mirror.test");
-        assert_eq!(world.found("de.mirror.test").0, "up-to-date");
-    });
-}
+on_both_engines!(a_mirror_that_mends_is_believed_again, |namespace, engine| {
+    let world = World::new(namespace, engine);
+    Image::ordinary("fedora").push(origin::URL, "fedora", "latest");
+    world.publish();
+    let mirror = world.mirror("de.mirror.test", Scheme::Https, "");
+    world.fill(&mirror.root());
+    let layer = world.origin.layers("fedora", "latest").remove(0);
+    fs::remove_file(place(&mirror.root()).join(tree::blob_path(&layer))).unwrap();
+    world.crawl();
+    assert_eq!(world.found("de.mirror.test").0, "lying");
+    world.fill(&mirror.root());
+    world.portolan.done("crawl --once --host de.mirror.test");
+    assert_eq!(world.found("de.mirror.test").0, "up-to-date");
+});
 
-#[test]
-fn a_private_address_is_never_asked() {
-    namespace::enter(|namespace| {
-        let world = World::new(namespace, Engine::Sqlite);
-        Image::ordinary("fedora").push(origin::URL, "fedora", "latest");
-        world.publish();
-        world.portolan.done("host add inside --site volunteers --country DE");
-        world.portolan.done("host opt-in inside containers --url http://127.0.0.1:1/pub");
-        world.crawl();
-        let (state, held) = world.found("inside");
-        assert_eq!((state.as_str(), held), ("unreachable", 0));
-        let shown = world.portolan.done("host show inside");
-        assert!(shown.contains("not a public one"), "the reason is not shown:\n{shown}");
-    });
-}
+on_both_engines!(a_private_address_is_never_asked, |namespace, engine| {
+    let world = World::new(namespace, engine);
+    Image::ordinary("fedora").push(origin::URL, "fedora", "latest");
+    world.publish();
+    world.portolan.done("host add inside --site volunteers --country DE");
+    world.portolan.done("host opt-in inside containers --url http://127.0.0.1:1/pub");
+    world.crawl();
+    let (state, held) = world.found("inside");
+    assert_eq!((state.as_str(), held), ("unreachable", 0));
+    let shown = world.portolan.done("host show inside");
+    assert!(shown.contains("not a public one"), "the reason is not shown:\n{shown}");
+});

@@ -12,24 +12,27 @@ use crate::rig::world::{Engine, World};
 /// What dockerd logs when a layer failed twice and it waits five seconds before it comes again.
 const RETRY: &str = "Download failed, retrying";
 
-#[test]
-fn a_mirror_that_is_gone_costs_nothing() {
-    namespace::enter(|namespace| docker_falls_back_at_once(namespace, Nginx::stop));
-}
+on_both_engines!(a_mirror_that_is_gone_costs_nothing, |namespace, engine| docker_falls_back_at_once(
+    namespace,
+    engine,
+    Nginx::stop
+));
 
-#[test]
-fn a_mirror_that_lost_its_files_costs_nothing() {
-    namespace::enter(|namespace| docker_falls_back_at_once(namespace, |near| near.answer_blobs_with(404)));
-}
+on_both_engines!(a_mirror_that_lost_its_files_costs_nothing, |namespace, engine| docker_falls_back_at_once(
+    namespace,
+    engine,
+    |near| near.answer_blobs_with(404)
+));
 
-#[test]
-fn a_mirror_with_a_broken_server_costs_nothing() {
-    namespace::enter(|namespace| docker_falls_back_at_once(namespace, |near| near.answer_blobs_with(500)));
-}
+on_both_engines!(a_mirror_with_a_broken_server_costs_nothing, |namespace, engine| docker_falls_back_at_once(
+    namespace,
+    engine,
+    |near| near.answer_blobs_with(500)
+));
 
 /// dockerd asks again within milliseconds and takes a second failure as final, so the second answer has to be good.
-fn docker_falls_back_at_once(namespace: &Namespace, break_mirror: fn(&mut Nginx)) {
-    let world = World::new(namespace, Engine::Sqlite);
+fn docker_falls_back_at_once(namespace: &Namespace, engine: Engine, break_mirror: fn(&mut Nginx)) {
+    let world = World::new(namespace, engine);
     Image::ordinary("fedora").push(origin::URL, "fedora", "latest");
     world.publish();
     let mut near = world.mirror("de.mirror.test", Scheme::Https, "");
@@ -50,18 +53,20 @@ fn docker_falls_back_at_once(namespace: &Namespace, break_mirror: fn(&mut Nginx)
     serve.stop();
 }
 
-#[test]
-fn a_body_that_ends_early_is_resumed_from_the_next_mirror() {
-    namespace::enter(|namespace| docker_resumes(namespace, Cut::Fin));
-}
+on_both_engines!(a_body_that_ends_early_is_resumed_from_the_next_mirror, |namespace, engine| docker_resumes(
+    namespace,
+    engine,
+    Cut::Fin
+));
 
-#[test]
-fn a_body_that_is_reset_is_resumed_from_the_next_mirror() {
-    namespace::enter(|namespace| docker_resumes(namespace, Cut::Rst));
-}
+on_both_engines!(a_body_that_is_reset_is_resumed_from_the_next_mirror, |namespace, engine| docker_resumes(
+    namespace,
+    engine,
+    Cut::Rst
+));
 
-fn docker_resumes(namespace: &Namespace, how: Cut) {
-    let world = World::new(namespace, Engine::Sqlite);
+fn docker_resumes(namespace: &Namespace, engine: Engine, how: Cut) {
+    let world = World::new(namespace, engine);
     Image::ordinary("fedora").push(origin::URL, "fedora", "latest");
     world.publish();
     let near = Faulty::start(namespace, "de.mirror.test");

@@ -6,6 +6,31 @@
 
 #![allow(clippy::unwrap_used)]
 
+/// Tells a story twice, as two tests: with SQLite and with PostgreSQL below.
+macro_rules! on_both_engines {
+    ($name:ident, |$namespace:ident, $engine:ident| $story:expr) => {
+        mod $name {
+            use super::*;
+
+            #[test]
+            fn on_sqlite() {
+                namespace::enter(|$namespace| {
+                    let $engine = Engine::Sqlite;
+                    $story
+                });
+            }
+
+            #[test]
+            fn on_postgres() {
+                namespace::enter(|$namespace| {
+                    let $engine = Engine::Postgres;
+                    $story
+                });
+            }
+        }
+    };
+}
+
 mod crawl;
 mod demo;
 mod export;

@@ -9,44 +9,41 @@ use crate::rig::{aria2, http, librepo, origin};
 const V3: &str = "application/metalink+xml";
 const V4: &str = "application/metalink4+xml";
 
-#[test]
-fn aria2_and_librepo_use_our_documents() {
-    namespace::enter(|namespace| {
-        let world = World::new(namespace, Engine::Sqlite);
-        let images = [Image::new("fedora", "amd64", &LAYERS), Image::new("fedora", "arm64", &LAYERS)];
-        let index = image::push_index(origin::URL, "fedora", "latest", &images);
-        world.publish();
-        let near = world.mirror("de.mirror.test", Scheme::Https, "");
-        let far = world.mirror("fr.mirror.test", Scheme::Https, "");
-        world.fill(&near.root());
-        world.fill(&far.root());
-        world.crawl();
-        let serve = world.portolan.serve();
-        namespace::connect_from(CLIENT_DE, REGISTRY);
+on_both_engines!(aria2_and_librepo_use_our_documents, |namespace, engine| {
+    let world = World::new(namespace, engine);
+    let images = [Image::new("fedora", "amd64", &LAYERS), Image::new("fedora", "arm64", &LAYERS)];
+    let index = image::push_index(origin::URL, "fedora", "latest", &images);
+    world.publish();
+    let near = world.mirror("de.mirror.test", Scheme::Https, "");
+    let far = world.mirror("fr.mirror.test", Scheme::Https, "");
+    world.fill(&near.root());
+    world.fill(&far.root());
+    world.crawl();
+    let serve = world.portolan.serve();
+    namespace::connect_from(CLIENT_DE, REGISTRY);
 
-        let layer = image::digest(images[0].blobs()[1]);
-        let wanted = [("tag=latest".to_owned(), &index), (format!("digest={layer}"), &layer)];
-        for (reference, digest) in wanted {
-            for (version, media_type) in [("3", V3), ("4", V4)] {
-                near.forget_requests();
-                let url = format!("https://registry.test/metalink?repo=fedora&{reference}&version={version}");
-                let document = http::get(&url, &[]);
-                assert_eq!(document.status, 200, "{}", document.text());
-                let found = document.header("content-type").unwrap();
-                assert!(found.starts_with(media_type), "{found}");
-                let bytes = aria2::download(namespace, &document.body);
-                assert_eq!(&image::digest(&bytes), digest, "aria2c got other bytes by version {version}");
-                let asked = near.requests();
-                let by_aria2 = asked.iter().any(|request| request.agent.starts_with("aria2"));
-                assert!(by_aria2, "aria2c did not go to the nearest mirror by version {version}: {asked:#?}");
-            }
+    let layer = image::digest(images[0].blobs()[1]);
+    let wanted = [("tag=latest".to_owned(), &index), (format!("digest={layer}"), &layer)];
+    for (reference, digest) in wanted {
+        for (version, media_type) in [("3", V3), ("4", V4)] {
+            near.forget_requests();
+            let url = format!("https://registry.test/metalink?repo=fedora&{reference}&version={version}");
+            let document = http::get(&url, &[]);
+            assert_eq!(document.status, 200, "{}", document.text());
+            let found = document.header("content-type").unwrap();
+            assert!(found.starts_with(media_type), "{found}");
+            let bytes = aria2::download(namespace, &document.body);
+            assert_eq!(&image::digest(&bytes), digest, "aria2c got other bytes by version {version}");
+            let asked = near.requests();
+            let by_aria2 = asked.iter().any(|request| request.agent.starts_with("aria2"));
+            assert!(by_aria2, "aria2c did not go to the nearest mirror by version {version}: {asked:#?}");
         }
-        librepo_reads_version_3(&world, &index);
-        a_manifest_is_a_metalink_only_when_asked_for(&index);
-        the_mirror_list_names_each_host_once(&index);
-        serve.stop();
-    });
-}
+    }
+    librepo_reads_version_3(&world, &index);
+    a_manifest_is_a_metalink_only_when_asked_for(&index);
+    the_mirror_list_names_each_host_once(&index);
+    serve.stop();
+});
 
 fn librepo_reads_version_3(world: &World<'_>, index: &str) {
     let document = http::get("https://registry.test/metalink?repo=fedora&tag=latest", &[]);

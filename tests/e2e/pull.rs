@@ -10,15 +10,7 @@ use crate::rig::podman::Podman;
 use crate::rig::world::{Engine, World, place};
 use crate::rig::{http, rsync, skopeo, tree};
 
-#[test]
-fn layers_come_from_near_mirrors_on_sqlite() {
-    namespace::enter(|namespace| layers_come_from_near_mirrors(namespace, Engine::Sqlite));
-}
-
-#[test]
-fn layers_come_from_near_mirrors_on_postgres() {
-    namespace::enter(|namespace| layers_come_from_near_mirrors(namespace, Engine::Postgres));
-}
+on_both_engines!(layers_are_near, |namespace, engine| layers_come_from_near_mirrors(namespace, engine));
 
 /// Clients' own repositories; `fedora` is the image that some mirrors lack something of.
 const REPOSITORIES: [&str; 3] = ["fedora", "for/skopeo", "for/podman"];

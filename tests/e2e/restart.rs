@@ -58,15 +58,7 @@ fn serve_outlives_postgres() {
     });
 }
 
-#[test]
-fn a_change_of_hosts_is_followed_on_sqlite() {
-    namespace::enter(|namespace| a_change_of_hosts_is_followed(namespace, Engine::Sqlite));
-}
-
-#[test]
-fn a_change_of_hosts_is_followed_on_postgres() {
-    namespace::enter(|namespace| a_change_of_hosts_is_followed(namespace, Engine::Postgres));
-}
+on_both_engines!(hosts_change, |namespace, engine| a_change_of_hosts_is_followed(namespace, engine));
 
 fn a_change_of_hosts_is_followed(namespace: &Namespace, engine: Engine) {
     let world = world_with_two_mirrors(namespace, engine);
@@ -88,18 +80,15 @@ fn a_change_of_hosts_is_followed(namespace: &Namespace, engine: Engine) {
     serve.stop();
 }
 
-#[test]
-fn serve_reports_its_health() {
-    namespace::enter(|namespace| {
-        let world = world_with_two_mirrors(namespace, Engine::Sqlite);
-        let serve = world.portolan.serve();
-        let https = serve.listening.iter().all(|url| url.starts_with("https://"));
-        assert!(https && serve.listening.len() == 2, "{:?}", serve.listening);
-        for (path, expected) in [("healthz", ""), ("readyz", ""), ("metrics", "portolan_")] {
-            let answer = http::get(&format!("{}/{path}", serve.management), &[]);
-            assert_eq!(answer.status, 200, "{path}: {}", answer.text());
-            assert!(answer.text().contains(expected), "{path}: {}", answer.text());
-        }
-        serve.stop();
-    });
-}
+on_both_engines!(serve_reports_its_health, |namespace, engine| {
+    let world = world_with_two_mirrors(namespace, engine);
+    let serve = world.portolan.serve();
+    let https = serve.listening.iter().all(|url| url.starts_with("https://"));
+    assert!(https && serve.listening.len() == 2, "{:?}", serve.listening);
+    for (path, expected) in [("healthz", ""), ("readyz", ""), ("metrics", "portolan_")] {
+        let answer = http::get(&format!("{}/{path}", serve.management), &[]);
+        assert_eq!(answer.status, 200, "{path}: {}", answer.text());
+        assert!(answer.text().contains(expected), "{path}: {}", answer.text());
+    }
+    serve.stop();
+});

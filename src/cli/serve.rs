@@ -1,0 +1,44 @@
+use std::{process::ExitCode, sync::Arc};
+
+use super::{print, seed, stopped};
+use crate::{
+    config::Config,
+    database::Database,
+    server::{self, Addresses, Settings},
+    tree::Tree,
+};
+
+pub(super) async fn run(config: Config) -> anyhow::Result<ExitCode> {
+    let database = Arc::new(Database::open(&config.database));
+    let stop = async {
+        if let Err(error) = stopped().await {
+            tracing::error!(%error, "stopping, for we could not be told to");
+        }
+    };
+    server::serve(settings(config), database, announce, stop).await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What of the configuration serving needs.
+pub(super) fn settings(config: Config) -> Settings {
+    let origin = &config.origin;
+    let needs_login = !origin.username.is_empty() || origin.auth_file.is_some();
+    Settings {
+        tree: Tree::open(&config.tree),
+        origin: config.origin.url.filter(|_| !needs_login),
+        serve: config.serve,
+        listen: config.listen,
+        endpoints: config.endpoint,
+        fallback: config.fallback,
+        geoip: config.geoip,
+        seed: seed(),
+    }
+}
+
+/// The lines that programs wait for.
+pub(super) fn announce(addresses: &Addresses) {
+    for url in &addresses.listening {
+        print(&format!("listening on {url}\n"));
+    }
+    print(&format!("management on {}\n", addresses.management));
+}

@@ -1,0 +1,285 @@
+//! The one configuration file, made of what each module owns.
+
+use std::{
+    fmt::Write as _,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use jiff::SignedDuration;
+use schemars::{JsonSchema, Schema};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::{connector, crawler, database, exporter, geoip, scanner, server, tree};
+
+/// The configuration of Portolan: one TOML file in which every key may be left out.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Where everything is kept that people typed and crawls found out.
+    pub database: database::Config,
+    /// The registry that images are exported from.
+    pub origin: connector::Config,
+    /// The static tree that mirrors carry.
+    pub tree: tree::Config,
+    /// What mirrors can opt in to.
+    pub category: Vec<exporter::CategoryConfig>,
+    /// When `portolan run` exports.
+    pub export: ExportConfig,
+    /// How the tree is taken over into the database.
+    pub scan: scanner::Config,
+    /// How mirrors are looked at.
+    pub crawl: crawler::Config,
+    /// How requests are answered.
+    pub serve: server::Config,
+    /// Where requests are answered.
+    pub listen: Vec<server::ListenConfig>,
+    /// Host names with promises of their own.
+    pub endpoint: Vec<server::EndpointConfig>,
+    /// Where blobs come from when no mirror is to serve them: the first that is there.
+    pub fallback: server::FallbackConfig,
+    /// Where clients are: MaxMind's databases or others in that format. They are read again when they change.
+    pub geoip: geoip::Config,
+    /// What is logged.
+    pub log: LogConfig,
+}
+
+/// When `portolan run` exports.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ExportConfig {
+    /// How long `portolan run` waits between two exports.
+    #[serde(serialize_with = "jiff::fmt::serde::duration::friendly::compact::required")]
+    #[schemars(with = "String")]
+    pub interval: SignedDuration,
+}
+
+impl Default for ExportConfig {
+    fn default() -> Self {
+        Self { interval: SignedDuration::from_mins(10) }
+    }
+}
+
+/// What is logged, on standard error.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct LogConfig {
+    /// `text` for people or `json` for programs.
+    pub format: LogFormat,
+    /// From which level: `error`, `warn`, `info`, `debug` or `trace`; also by module, as
+    /// `warn,portolan::access=info`. Requests are logged as `portolan::access` at `info`.
+    pub filter: String,
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        Self { format: LogFormat::Text, filter: "info".to_owned() }
+    }
+}
+
+/// How a log line looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Why there is no configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The file cannot be read.
+    #[error("cannot read the configuration {}: {source}", path.display())]
+    Read {
+        /// Which file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The file holds something that is not expected. The text shows where, and what is.
+    #[error("the configuration {} is not understood:\n{text}", path.display())]
+    Parse {
+        /// Which file.
+        path: PathBuf,
+        /// Line, column and the names that are expected.
+        text: String,
+    },
+    /// An environment variable holds something that is not expected.
+    #[error("the environment variable {name}: {reason}")]
+    Environment {
+        /// Which variable.
+        name: &'static str,
+        /// What is wrong with it. Never the value: it may be secret.
+        reason: String,
+    },
+}
+
+/// The file that is read when none is named.
+pub const DEFAULT_FILE: &str = "portolan.toml";
+
+impl Config {
+    /// Reads the named file, else [`DEFAULT_FILE`] if there is one; then what `variable` finds in the
+    /// environment goes before it.
+    pub fn load(
+        named: Option<&Path>,
+        variable: impl Fn(&'static str) -> Option<String>,
+    ) -> Result<Self, Error> {
+        let path = named.unwrap_or(Path::new(DEFAULT_FILE));
+        let mut config = match fs::read_to_string(path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound && named.is_none() => Self::default(),
+            Err(source) => return Err(Error::Read { path: path.to_owned(), source }),
+            Ok(text) => Self::parse(&text)
+                .map_err(|error| Error::Parse { path: path.to_owned(), text: error.to_string() })?,
+        };
+        if let Some(url) = variable("PORTOLAN_DATABASE_URL") {
+            config.database.url = url.parse().map_err(|error: database::DatabaseUrlError| {
+                Error::Environment { name: "PORTOLAN_DATABASE_URL", reason: error.to_string() }
+            })?;
+        }
+        if let Some(username) = variable("PORTOLAN_ORIGIN_USERNAME") {
+            config.origin.username = username;
+        }
+        if let Some(password) = variable("PORTOLAN_ORIGIN_PASSWORD") {
+            config.origin.password = password.into();
+        }
+        Ok(config)
+    }
+
+    fn parse(text: &str) -> Result<Self, toml::de::Error> {
+        toml::from_str(text)
+    }
+
+    /// A whole configuration file: every key with its meaning, commented out with its default.
+    pub fn example() -> String {
+        let schema = Self::schema();
+        let values = serde_json::to_value(Self::sample()).unwrap_or_default();
+        let mut text = String::from(
+            "# The configuration of Portolan. Every key may be left out; what stands behind `#` is the default,\n\
+             # or an example where there is none. PORTOLAN_CONFIG or --config names the file.\n",
+        );
+        for (name, section) in properties(&schema, schema.as_value()) {
+            let (value, list) = match &values[name] {
+                Value::Array(items) => (items.first().cloned().unwrap_or_default(), true),
+                other => (other.clone(), false),
+            };
+            let inner = if list { &section["items"] } else { section };
+            text.push('\n');
+            comment(&mut text, section);
+            let _ = if list { writeln!(text, "# [[{name}]]") } else { writeln!(text, "[{name}]") };
+            for (key, property) in properties(&schema, resolve(&schema, inner)) {
+                comment(&mut text, property);
+                let _ = writeln!(text, "# {key} = {}", render(value.get(key)));
+            }
+        }
+        text
+    }
+
+    /// The shape of the file as JSON Schema.
+    pub fn schema() -> Schema {
+        schemars::schema_for!(Self)
+    }
+
+    /// The defaults, and one of each thing of which there is none by default.
+    fn sample() -> Self {
+        let category = "name = \"fedora\"\nrepositories = [\"fedora\", \"fedora/*\"]";
+        let listen = "address = \"127.0.0.1:5000\"";
+        let endpoint = "host = \"direct.registry.example.org\"\ndirect = true";
+        let text = format!("[[category]]\n{category}\n[[listen]]\n{listen}\n[[endpoint]]\n{endpoint}\n");
+        Self::parse(&text).unwrap_or_default()
+    }
+}
+
+/// The properties of an object's schema.
+fn properties<'a>(root: &'a Schema, object: &'a Value) -> impl Iterator<Item = (&'a String, &'a Value)> {
+    resolve(root, object)["properties"].as_object().into_iter().flatten()
+}
+
+/// Follows `$ref` to `#/$defs/NAME`.
+fn resolve<'a>(root: &'a Schema, schema: &'a Value) -> &'a Value {
+    let name = schema["$ref"].as_str().and_then(|it| it.strip_prefix("#/$defs/"));
+    name.map_or(schema, |name| &root.as_value()["$defs"][name])
+}
+
+fn comment(text: &mut String, schema: &Value) {
+    for line in schema["description"].as_str().unwrap_or_default().lines() {
+        let _ = writeln!(text, "{}", format!("# {line}").trim_end());
+    }
+}
+
+/// A value in TOML; a path or text that is not there by default is shown as `"…"`.
+fn render(value: Option<&Value>) -> String {
+    match value {
+        None | Some(Value::Null) => "\"…\"".to_owned(),
+        // JSON's texts, numbers, truths and lists of them are TOML's as well.
+        Some(value) => value.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_key_may_be_left_out_and_the_example_is_valid() {
+        Config::parse("").unwrap();
+        Config::parse(&Config::example()).unwrap();
+    }
+
+    #[test]
+    fn the_example_shows_the_defaults() {
+        let keys: String = Config::example()
+            .lines()
+            .filter_map(|line| {
+                let line = line.strip_prefix("# ").unwrap_or(line);
+                let is_key = line.split_once(" = ").is_some_and(|it| !it.0.contains([' ', '`']));
+                ((is_key && !line.ends_with("\"…\"")) || line.starts_with('[')).then(|| format!("{line}\n"))
+            })
+            .collect();
+        let parsed = Config::parse(&keys).unwrap_or_else(|error| panic!("{error}\n{keys}"));
+        let json = |config: &Config| serde_json::to_value(config).unwrap();
+        assert_eq!(json(&parsed), json(&Config::sample()));
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_with_line_and_names() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("portolan.toml");
+        fs::write(&path, "[serve]\nmanagment = \"127.0.0.1:1\"\n").unwrap();
+        let error = Config::load(Some(&path), |_| None).unwrap_err().to_string();
+        for part in ["portolan.toml", "line 2", "unknown field `managment`", "`management`"] {
+            assert!(error.contains(part), "{part} is not in {error}");
+        }
+        let missing =
+            Config::load(Some(&folder.path().join("other.toml")), |_| None).unwrap_err().to_string();
+        assert!(missing.contains("other.toml"), "{missing}");
+    }
+
+    #[test]
+    fn the_environment_goes_before_the_file() {
+        let set = |name| match name {
+            "PORTOLAN_DATABASE_URL" => Some("postgres://u:secret@db/portolan".to_owned()),
+            "PORTOLAN_ORIGIN_USERNAME" => Some("user".to_owned()),
+            _ => None,
+        };
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("portolan.toml");
+        fs::write(&path, "[database]\nurl = \"sqlite:x\"\n").unwrap();
+        let config = Config::load(Some(&path), set).unwrap();
+        assert!(matches!(config.database.url, database::DatabaseUrl::Postgres(_)));
+        assert_eq!(config.origin.username, "user");
+        let broken = |name| (name == "PORTOLAN_DATABASE_URL").then(|| "postgres:secret".to_owned());
+        let error = Config::load(Some(&path), broken).unwrap_err().to_string();
+        assert!(error.contains("PORTOLAN_DATABASE_URL") && !error.contains("secret"), "{error}");
+    }
+
+    #[test]
+    fn the_schema_in_the_repository_is_that_of_the_types() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("schema/config.schema.json");
+        let current = format!("{}\n", serde_json::to_string_pretty(&Config::schema()).unwrap());
+        let kept = fs::read_to_string(&path).unwrap_or_default();
+        assert!(kept == current, "run `cargo run -- config schema > schema/config.schema.json`");
+    }
+}

@@ -1,0 +1,121 @@
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
+};
+
+use ipnet::IpNet;
+use jiff::SignedDuration;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::mirror::{Country, HostUrl};
+
+/// How requests are answered.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// The folder of the saved snapshot, with which `serve` starts and answers when the database is down.
+    pub state: PathBuf,
+    /// Where `/healthz`, `/readyz` and `/metrics` are answered. Keep it away from the public.
+    #[schemars(with = "String")]
+    pub management: SocketAddr,
+    /// Networks of the proxies in front. Only what they say of a client is believed.
+    #[schemars(with = "Vec<String>")]
+    pub trusted_proxies: Vec<IpNet>,
+    /// In which header they say it; the other one is always ignored.
+    pub forwarded_header: ForwardedHeader,
+    /// May a client that came by HTTPS be sent to a mirror by plain HTTP? Digests keep the bytes safe, but
+    /// some clients refuse.
+    pub http_mirrors: bool,
+    /// The most mirrors in a metalink or mirror list.
+    pub max_urls: usize,
+    /// Are whole client addresses written to the log? Otherwise only their /24 or /48.
+    pub whole_addresses: bool,
+    /// Threads that answer; 0 is one for each processor.
+    pub workers: usize,
+    /// How long a stop waits for downloads that run.
+    #[schemars(with = "String")]
+    #[serde(serialize_with = "jiff::fmt::serde::duration::friendly::compact::required")]
+    pub drain: SignedDuration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            state: "state".into(),
+            management: (Ipv4Addr::LOCALHOST, 5001).into(),
+            trusted_proxies: Vec::new(),
+            forwarded_header: ForwardedHeader::XForwardedFor,
+            http_mirrors: false,
+            max_urls: 60,
+            whole_addresses: false,
+            workers: 0,
+            drain: SignedDuration::from_secs(30),
+        }
+    }
+}
+
+/// A header in which a proxy names its client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum ForwardedHeader {
+    /// `X-Forwarded-For`, with `X-Forwarded-Proto` and `X-Forwarded-Host`.
+    XForwardedFor,
+    /// `Forwarded`, by RFC 7239.
+    Forwarded,
+}
+
+/// An address to listen on. Without any, `127.0.0.1:5000` without TLS.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ListenConfig {
+    /// Address and port. Without TLS and without trusted proxies only a loopback address is taken.
+    #[schemars(with = "String")]
+    pub address: SocketAddr,
+    /// The certificate and those between it and the root, PEM. Read again when the file changes.
+    #[serde(default)]
+    pub certificate: Option<PathBuf>,
+    /// Its private key, PEM.
+    #[serde(default)]
+    pub key: Option<PathBuf>,
+}
+
+/// A host name by which clients come, and what it promises.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct EndpointConfig {
+    /// The name, without a port.
+    pub host: String,
+    /// Never send anyone to a mirror: always the fallback.
+    #[serde(default)]
+    pub direct: bool,
+    /// Only mirrors in these countries.
+    #[serde(default)]
+    #[schemars(with = "Vec<String>")]
+    pub countries: Vec<Country>,
+    /// Only mirrors with HTTPS, whatever the client came by.
+    #[serde(default)]
+    pub https_only: bool,
+    /// No mirrors of these sites.
+    #[serde(default)]
+    pub avoided_sites: Vec<String>,
+}
+
+/// Where blobs come from when no mirror is to serve them: the first that is there.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct FallbackConfig {
+    /// A CDN or server that carries the pool: `URL/blobs/sha256/ab/HEX`.
+    #[schemars(with = "Option<String>")]
+    pub url: Option<HostUrl>,
+    /// The tree, sent by this server, where it can be read.
+    pub tree: bool,
+    /// The origin registry, if it needs no login.
+    pub origin: bool,
+}
+
+impl Default for FallbackConfig {
+    fn default() -> Self {
+        Self { url: None, tree: true, origin: true }
+    }
+}

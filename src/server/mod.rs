@@ -1,0 +1,343 @@
+//! Answers container clients from the snapshot: the registry API, metalinks and mirror lists.
+
+mod access;
+mod blob_body;
+mod config;
+mod error;
+mod fallback;
+mod lists;
+mod mirrorlist;
+mod peer;
+mod range;
+mod refresh;
+mod registry;
+mod state;
+mod status;
+mod tls;
+
+use std::{
+    future::Future,
+    io,
+    net::{SocketAddr, TcpListener},
+    sync::{Arc, OnceLock, mpsc},
+    time::Duration,
+};
+
+use actix_web::{
+    App, HttpResponse, HttpServer,
+    dev::{Server, ServerHandle},
+    middleware::from_fn,
+    web::{self, Data},
+};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+
+pub use config::{Config, EndpointConfig, FallbackConfig, ForwardedHeader, ListenConfig};
+pub use tls::TlsError;
+
+use crate::{
+    database::{self, Database},
+    geoip::{self, GeoIp},
+    mirror::HostUrl,
+    store::{self, Store},
+    tree::Tree,
+};
+use error::RegistryError;
+use fallback::Fallback;
+use state::{Current, State};
+use tls::Certificate;
+
+/// A client has so long to send the head of its request.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// An idle connection is kept so long. Longer than the 60 s that proxies keep theirs.
+const KEEP_ALIVE: Duration = Duration::from_secs(75);
+
+/// Connections of one worker at once.
+const MOST_CONNECTIONS: usize = 10_000;
+
+/// All that serving needs to know.
+pub struct Settings {
+    /// `[serve]`
+    pub serve: Config,
+    /// `[[listen]]`; empty is `127.0.0.1:5000`.
+    pub listen: Vec<ListenConfig>,
+    /// `[[endpoint]]`
+    pub endpoints: Vec<EndpointConfig>,
+    /// `[fallback]`
+    pub fallback: FallbackConfig,
+    /// `[geoip]`
+    pub geoip: geoip::Config,
+    /// Where the fallback may find the tree.
+    pub tree: Tree,
+    /// The origin, if it needs no login.
+    pub origin: Option<HostUrl>,
+    /// Dice: makes the repeat memory unforeseeable.
+    pub seed: u64,
+}
+
+/// Where a started server answers.
+#[derive(Clone, Debug)]
+pub struct Addresses {
+    /// `http://…` or `https://…` of every listener.
+    pub listening: Vec<String>,
+    /// `http://…` of the management address.
+    pub management: String,
+}
+
+/// Why the server does not start, or stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// An address cannot be listened on.
+    #[error("cannot listen on {0}: {1}")]
+    Listen(SocketAddr, io::Error),
+    /// Clients would come over an open network without TLS.
+    #[error(
+        "{0} has no TLS and is not a loopback address: give the listener `certificate` and `key`, or name the \
+         proxies in front in `serve.trusted_proxies`"
+    )]
+    Open(SocketAddr),
+    /// Only one of certificate and key is named.
+    #[error("the listener {0} needs both `certificate` and `key`, or neither")]
+    HalfTls(SocketAddr),
+    /// No usable certificate.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// No usable GeoIP database.
+    #[error(transparent)]
+    Geoip(#[from] geoip::Error),
+    /// The state folder cannot be used.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    /// The database cannot be used.
+    #[error(transparent)]
+    Database(#[from] database::Error),
+    /// Nothing saved, and nothing to be had from the database.
+    #[error("there is no snapshot to answer from: nothing usable is saved, and {0}")]
+    Snapshot(String),
+    /// The server itself failed.
+    #[error("the server failed: {0}")]
+    Server(#[from] io::Error),
+}
+
+/// Serves until `stop` is ready, then lets running downloads end. `started` is called once, when
+/// all addresses answer.
+pub async fn serve(
+    settings: Settings,
+    database: Arc<Database>,
+    started: impl FnOnce(&Addresses),
+    stop: impl Future<Output = ()>,
+) -> Result<(), ServeError> {
+    let listeners = bind(&settings)?;
+    let certificates: Vec<_> = listeners.iter().filter_map(|it| it.certificate.clone()).collect();
+    let management = TcpListener::bind(settings.serve.management)
+        .map_err(|error| ServeError::Listen(settings.serve.management, error))?;
+    let addresses = addresses(&listeners, &management)?;
+
+    let store = Store::open(&settings.serve.state)?;
+    let geoip = GeoIp::open(&settings.geoip)?;
+    warn_of_old_geoip(&geoip);
+    let (current, store) = first(database.clone(), store).await?;
+    let fallback = Fallback::new(&settings.fallback, settings.tree, settings.origin);
+    let config = &settings.serve;
+    let state = Data::new(State::new(config, &settings.endpoints, fallback, geoip, settings.seed, current));
+    let recorder = Data::new(recorder());
+
+    let public = start_public(listeners, config, state.clone())?;
+    let management = start_management(management, state.clone(), recorder)?;
+    let (refused, refusal) = tokio::sync::oneshot::channel();
+    let (stop_refresh, refresher) = start_refresher(database, store, state, certificates, refused);
+    started(&addresses);
+    if let Err(error) = sd_notify::notify(&[sd_notify::NotifyState::Ready]) {
+        tracing::warn!(%error, "systemd could not be told that we are ready");
+    }
+    let outcome = run(public, management, stop, refusal).await;
+    drop(stop_refresh);
+    let _ = tokio::task::spawn_blocking(move || refresher.join()).await;
+    outcome
+}
+
+struct Listener {
+    socket: TcpListener,
+    certificate: Option<Arc<Certificate>>,
+}
+
+/// Takes all addresses before anything else: a port that is taken must be told at once.
+fn bind(settings: &Settings) -> Result<Vec<Listener>, ServeError> {
+    let default = [ListenConfig { address: ([127, 0, 0, 1], 5000).into(), certificate: None, key: None }];
+    let wanted = if settings.listen.is_empty() { &default[..] } else { &settings.listen };
+    let bind = |listen: &ListenConfig| {
+        let address = listen.address;
+        let certificate = match (&listen.certificate, &listen.key) {
+            (Some(certificate), Some(key)) => Some(Certificate::load(certificate.clone(), key.clone())?),
+            (None, None) => None,
+            _ => return Err(ServeError::HalfTls(address)),
+        };
+        if certificate.is_none() && !address.ip().is_loopback() && settings.serve.trusted_proxies.is_empty() {
+            return Err(ServeError::Open(address));
+        }
+        let socket = TcpListener::bind(address).map_err(|error| ServeError::Listen(address, error))?;
+        Ok(Listener { socket, certificate })
+    };
+    wanted.iter().map(bind).collect()
+}
+
+fn addresses(listeners: &[Listener], management: &TcpListener) -> io::Result<Addresses> {
+    let url = |it: &Listener| {
+        let scheme = if it.certificate.is_some() { "https" } else { "http" };
+        Ok(format!("{scheme}://{}", it.socket.local_addr()?))
+    };
+    Ok(Addresses {
+        listening: listeners.iter().map(url).collect::<io::Result<_>>()?,
+        management: format!("http://{}", management.local_addr()?),
+    })
+}
+
+fn warn_of_old_geoip(geoip: &GeoIp) {
+    if geoip.is_default() {
+        let built = geoip.built().map(tracing::field::display);
+        tracing::warn!(
+            built,
+            "countries come from the database that is built in, and its data grows old; bring your own: [geoip] country"
+        );
+    }
+}
+
+/// What to answer from at first: what was saved, for that is there at once, else what the database has.
+async fn first(database: Arc<Database>, store: Store) -> Result<(Current, Store), ServeError> {
+    let load = move || {
+        let current = match refresh::load_saved(&store)? {
+            Some(current) => current,
+            None => {
+                database.prepare().map_err(|error| ServeError::Snapshot(error.to_string()))?;
+                refresh::load_all(&database, &store)?
+            }
+        };
+        Ok((current, store))
+    };
+    let joined = tokio::task::spawn_blocking(load).await;
+    joined.map_err(|error| ServeError::Server(io::Error::other(error)))?
+}
+
+/// One recorder for the process, whatever is started in it.
+fn recorder() -> PrometheusHandle {
+    static RECORDER: OnceLock<PrometheusHandle> = OnceLock::new();
+    let install = || {
+        let recorder = PrometheusBuilder::new().build_recorder();
+        let handle = recorder.handle();
+        if metrics::set_global_recorder(recorder).is_err() {
+            tracing::warn!("another metrics recorder is in use; /metrics stays empty");
+        }
+        handle
+    };
+    RECORDER.get_or_init(install).clone()
+}
+
+fn start_public(listeners: Vec<Listener>, config: &Config, state: Data<State>) -> Result<Server, ServeError> {
+    let app = move || {
+        let refuse_method = || web::to(async || Err::<HttpResponse, _>(RegistryError::Method));
+        let metalink = web::resource("/metalink")
+            .route(web::get().to(mirrorlist::answer_metalink))
+            .route(web::head().to(mirrorlist::answer_metalink))
+            .default_service(refuse_method());
+        let mirrorlist = web::resource("/mirrorlist")
+            .route(web::get().to(mirrorlist::answer_mirrorlist))
+            .route(web::head().to(mirrorlist::answer_mirrorlist))
+            .default_service(refuse_method());
+        App::new()
+            .app_data(state.clone())
+            .wrap(from_fn(access::log))
+            .service(metalink)
+            .service(mirrorlist)
+            .default_service(web::to(registry::answer))
+    };
+    let workers = match config.workers {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        workers => workers,
+    };
+    let mut server = HttpServer::new(app)
+        .workers(workers)
+        .max_connections(MOST_CONNECTIONS)
+        .client_request_timeout(REQUEST_TIMEOUT)
+        .keep_alive(KEEP_ALIVE)
+        .shutdown_timeout(u64::try_from(config.drain.as_secs()).unwrap_or_default())
+        .disable_signals();
+    for listener in listeners {
+        server = match listener.certificate {
+            Some(certificate) => server.listen_rustls_0_23(listener.socket, certificate.server_config()?)?,
+            None => server.listen(listener.socket)?,
+        };
+    }
+    Ok(server.run())
+}
+
+fn start_management(
+    socket: TcpListener,
+    state: Data<State>,
+    recorder: Data<PrometheusHandle>,
+) -> Result<Server, ServeError> {
+    let app = move || App::new().app_data(state.clone()).app_data(recorder.clone()).configure(status::routes);
+    Ok(HttpServer::new(app).workers(1).disable_signals().shutdown_timeout(1).listen(socket)?.run())
+}
+
+/// Starts the thread that follows the database. Dropping the sender stops it.
+fn start_refresher(
+    database: Arc<Database>,
+    store: Store,
+    state: Data<State>,
+    certificates: Vec<Arc<Certificate>>,
+    refused: tokio::sync::oneshot::Sender<database::Error>,
+) -> (mpsc::Sender<()>, std::thread::JoinHandle<()>) {
+    let (stop, stopped) = mpsc::channel();
+    let work = move || {
+        // A database that is down is no reason to stop, one of another version is.
+        if let Err(error @ database::Error::NotMigrated { .. }) = database.prepare() {
+            let _ = refused.send(error);
+            return;
+        }
+        let housekeep = || {
+            for result in state.geoip.reload_if_changed() {
+                match result {
+                    Ok(path) => tracing::info!(path = %path.display(), "the GeoIP database was read anew"),
+                    Err(error) => tracing::warn!(%error, "the old GeoIP database stays in use"),
+                }
+            }
+            for certificate in &certificates {
+                match certificate.reload_if_changed() {
+                    Ok(true) => tracing::info!(?certificate, "was read anew"),
+                    Ok(false) => {}
+                    Err(error) => tracing::warn!(%error, "the old certificate stays in use"),
+                }
+            }
+        };
+        refresh::run(&database, &store, &state, &stopped, housekeep);
+    };
+    (stop, std::thread::spawn(work))
+}
+
+/// Waits for whatever ends first, then lets running requests end.
+async fn run(
+    public: Server,
+    management: Server,
+    stop: impl Future<Output = ()>,
+    refusal: tokio::sync::oneshot::Receiver<database::Error>,
+) -> Result<(), ServeError> {
+    let handles: [ServerHandle; 2] = [public.handle(), management.handle()];
+    let refusal = async {
+        match refusal.await {
+            Ok(error) => error,
+            // The refresher has begun its work and drops the sender at its end only.
+            Err(_) => std::future::pending().await,
+        }
+    };
+    let servers = futures_util::future::try_join(public, management);
+    tokio::pin!(servers);
+    let outcome = tokio::select! {
+        result = &mut servers => return result.map(|_| ()).map_err(ServeError::Server),
+        () = stop => Ok(()),
+        error = refusal => Err(ServeError::Database(error)),
+    };
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+    let stopping = futures_util::future::join_all(handles.iter().map(|it| it.stop(true)));
+    let (_, result) = futures_util::future::join(stopping, servers).await;
+    outcome.and(result.map(|_| ()).map_err(ServeError::Server))
+}

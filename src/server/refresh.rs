@@ -1,0 +1,202 @@
+//! Keeps what answers are made from equal to the database, part by part, off the request threads.
+
+use std::{
+    collections::HashSet,
+    sync::{
+        Arc,
+        mpsc::{Receiver, RecvTimeoutError},
+    },
+    time::{Duration, Instant, SystemTime},
+};
+
+use super::{
+    ServeError,
+    state::{Current, State},
+};
+use crate::{
+    database::{self, Database},
+    mirrorlist::{
+        Content, Holdings, Hosts, Snapshot,
+        rows::{ContentRows, Hash, HoldingRows, HostRows},
+    },
+    store::{Bodies, Part, Saved, Store},
+};
+
+/// How often the database is asked whether anything has changed.
+const POLL: Duration = Duration::from_millis(500);
+
+/// How long the next question waits while the database does not answer.
+const RETRY: Duration = Duration::from_secs(3);
+
+/// How often certificates and GeoIP databases are looked at, and saved parts confirmed.
+const HOUSEKEEPING: Duration = Duration::from_secs(10);
+
+/// So many bodies are held in memory while they are fetched.
+const BODIES_AT_ONCE: usize = 10_000;
+
+/// Why the newest state could not be taken over.
+#[derive(Debug, thiserror::Error)]
+enum RefreshError {
+    #[error(transparent)]
+    Database(#[from] database::Error),
+    #[error(transparent)]
+    Store(#[from] crate::store::Error),
+    #[error(transparent)]
+    Rows(#[from] crate::mirrorlist::RowsError),
+}
+
+/// Reads what was saved. `None` when nothing usable was.
+pub(super) fn load_saved(store: &Store) -> Result<Option<Current>, ServeError> {
+    let (Some(content), Some(holdings), Some(hosts)) =
+        (saved::<ContentRows>(store), saved::<HoldingRows>(store), saved::<HostRows>(store))
+    else {
+        return Ok(None);
+    };
+    let confirmed = [content.confirmed, holdings.confirmed, hosts.confirmed];
+    let (Ok(content), Ok(holdings)) = (Content::new(content.part), Holdings::new(holdings.part)) else {
+        return Ok(None);
+    };
+    let snapshot = Snapshot {
+        content: Arc::new(content),
+        holdings: Arc::new(holdings),
+        hosts: Arc::new(Hosts::new(hosts.part)),
+    };
+    let current =
+        Current { snapshot, bodies: Arc::new(open_bodies(store)?), confirmed, database_fault: None };
+    Ok(Some(current))
+}
+
+/// Loads everything from the database and saves it.
+pub(super) fn load_all(database: &Database, store: &Store) -> Result<Current, ServeError> {
+    let mut current = Current {
+        snapshot: Snapshot::default(),
+        bodies: Arc::new(open_bodies(store)?),
+        confirmed: [SystemTime::now(); 3],
+        database_fault: None,
+    };
+    load_changed(database, store, &mut current, true)
+        .map_err(|error| ServeError::Snapshot(error.to_string()))?;
+    Ok(current)
+}
+
+fn open_bodies(store: &Store) -> Result<Bodies, ServeError> {
+    let (bodies, refused) = Bodies::open(store)?;
+    if let Some(error) = refused {
+        tracing::warn!(%error, "bodies are read from the database again");
+    }
+    Ok(bodies)
+}
+
+fn saved<P: Part>(store: &Store) -> Option<Saved<P>> {
+    let saved = store.load::<P>().unwrap_or_else(|error| {
+        tracing::warn!(%error, "a saved part of the snapshot is refused");
+        None
+    })?;
+    if let Some(error) = &saved.refused {
+        tracing::warn!(%error, "the newest saved part is refused, the one before it is used");
+    }
+    Some(saved)
+}
+
+/// Polls until told to stop. A fault is logged when it comes and when it goes, not every time.
+pub(super) fn run(
+    database: &Database,
+    store: &Store,
+    state: &State,
+    stop: &Receiver<()>,
+    housekeep: impl Fn(),
+) {
+    let mut housekept = Instant::now();
+    let mut wait = POLL;
+    while stop.recv_timeout(wait) == Err(RecvTimeoutError::Timeout) {
+        let before = state.current();
+        let mut next = Current { confirmed: before.confirmed, database_fault: None, ..copy(&before) };
+        match load_changed(database, store, &mut next, false) {
+            Ok(()) => {
+                if before.database_fault.is_some() {
+                    tracing::info!("the database answers again");
+                }
+                wait = POLL;
+            }
+            Err(error) => {
+                if before.database_fault.is_none() {
+                    tracing::warn!(%error, "the snapshot cannot be brought up to date; the last one stays in use");
+                }
+                next = Current { database_fault: Some(error.to_string()), ..copy(&before) };
+                wait = RETRY;
+            }
+        }
+        let healthy = next.database_fault.is_none();
+        state.current.store(Arc::new(next));
+        if housekept.elapsed() >= HOUSEKEEPING {
+            housekept = Instant::now();
+            if healthy {
+                confirm(store);
+            }
+            housekeep();
+        }
+    }
+}
+
+fn copy(current: &Current) -> Current {
+    Current {
+        snapshot: current.snapshot.clone(),
+        bodies: current.bodies.clone(),
+        confirmed: current.confirmed,
+        database_fault: current.database_fault.clone(),
+    }
+}
+
+fn confirm(store: &Store) {
+    let now = SystemTime::now();
+    let confirmed = store
+        .confirm::<ContentRows>(now)
+        .and_then(|()| store.confirm::<HoldingRows>(now))
+        .and_then(|()| store.confirm::<HostRows>(now));
+    if let Err(error) = confirmed {
+        tracing::warn!(%error, "the saved snapshot could not be confirmed");
+    }
+}
+
+/// Takes over every part whose generation is another than ours; all of them if `everything`.
+fn load_changed(
+    database: &Database,
+    store: &Store,
+    current: &mut Current,
+    everything: bool,
+) -> Result<(), RefreshError> {
+    let generations = database.generations()?;
+    let snapshot = &current.snapshot;
+    // Hosts first: an opt-out must not wait for a large content to load.
+    if everything || generations.hosts != snapshot.hosts.rows().generation {
+        let rows = database.read(database::snapshot::load_hosts)?;
+        store.save(&rows)?;
+        current.snapshot.hosts = Arc::new(Hosts::new(rows));
+    }
+    if everything || generations.holdings != current.snapshot.holdings.rows().generation {
+        let rows = database.read(database::snapshot::load_holdings)?;
+        store.save(&rows)?;
+        current.snapshot.holdings = Arc::new(Holdings::new(rows)?);
+    }
+    if everything || generations.content != current.snapshot.content.rows().generation {
+        let rows = database.read(database::snapshot::load_content)?;
+        // Bodies are here before the content names them, and stay a while after.
+        current.bodies = Arc::new(load_bodies(database, store, &current.bodies)?);
+        store.save(&rows)?;
+        current.snapshot.content = Arc::new(Content::new(rows)?);
+    }
+    current.confirmed = [SystemTime::now(); 3];
+    Ok(())
+}
+
+/// Brings the bodies file up to what the database has; only what is missing is fetched.
+fn load_bodies(database: &Database, store: &Store, bodies: &Bodies) -> Result<Bodies, RefreshError> {
+    let wanted: HashSet<Hash> = database.read(database::snapshot::list_bodies)?.into_iter().collect();
+    let missing: Vec<Hash> = wanted.iter().filter(|it| !bodies.contains(it)).copied().collect();
+    let mut next = bodies.with(store, |it| wanted.contains(it), [])?;
+    for some in missing.chunks(BODIES_AT_ONCE) {
+        let added = database.read(|connection| database::snapshot::load_bodies(connection, some))?;
+        next = next.with(store, |_| true, added)?;
+    }
+    Ok(next)
+}

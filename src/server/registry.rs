@@ -1,0 +1,249 @@
+//! The registry API. The order of decisions is `docs/request-handling.md`'s.
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::{
+        Method,
+        header::{self, HeaderMap, HeaderName, HeaderValue, TryIntoHeaderPair},
+    },
+    web::{Bytes, Data},
+};
+
+use super::{
+    access::Decision,
+    blob_body::{self, Source},
+    error::RegistryError,
+    lists, mirrorlist,
+    peer::Peer,
+    range::Ranges,
+    state::{Current, State, decided, trace},
+};
+use crate::{
+    metalink,
+    mirror::blob_path,
+    mirrorlist::{Answer, Attempt, Offer, Wanted, choose, rows::BlobRow},
+    oci::{Digest, DistributionPath, Reference, RepositoryName},
+};
+
+/// What a digest names never changes.
+pub(super) const IMMUTABLE: HeaderValue = HeaderValue::from_static("public, max-age=31536000, immutable");
+
+/// On every answer, errors too: docker's older clients look for it.
+pub(super) const API_VERSION: (HeaderName, HeaderValue) =
+    (HeaderName::from_static("docker-distribution-api-version"), HeaderValue::from_static("registry/2.0"));
+
+/// `Docker-Content-Digest`
+pub(super) struct ContentDigest(pub(super) Digest);
+
+impl ContentDigest {
+    pub(super) fn insert(self, response: &mut HttpResponse) {
+        if let Ok((name, value)) = self.try_into_pair() {
+            response.headers_mut().insert(name, value);
+        }
+    }
+}
+
+impl TryIntoHeaderPair for ContentDigest {
+    type Error = header::InvalidHeaderValue;
+
+    fn try_into_pair(self) -> Result<(HeaderName, HeaderValue), Self::Error> {
+        let name = HeaderName::from_static("docker-content-digest");
+        Ok((name, HeaderValue::from_maybe_shared(Bytes::from(self.0.to_string()))?))
+    }
+}
+
+/// Answers every path that no other route has.
+pub(super) async fn answer(request: HttpRequest, state: Data<State>) -> Result<HttpResponse, RegistryError> {
+    let mut response = decide(&request, &state).await?;
+    response.headers_mut().insert(API_VERSION.0, API_VERSION.1);
+    Ok(response)
+}
+
+async fn decide(request: &HttpRequest, state: &State) -> Result<HttpResponse, RegistryError> {
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        return Err(RegistryError::Method);
+    }
+    let path: DistributionPath = request.path().parse()?;
+    let peer = state.peer(request)?;
+    let current = state.current();
+    let content = &current.snapshot.content;
+    let is_known = |name: &RepositoryName| content.find_repository(name).ok_or(RegistryError::NameUnknown);
+    match path {
+        DistributionPath::Ping => {
+            decided(request, Decision::Ping);
+            Ok(HttpResponse::Ok().content_type("application/json").body("{}"))
+        }
+        DistributionPath::Catalog => lists::catalog(request, content),
+        DistributionPath::Tags { name } => lists::tags(request, is_known(&name)?),
+        DistributionPath::Referrers { name, digest } => {
+            is_known(&name)?;
+            lists::referrers(request, content, &name, &digest)
+        }
+        DistributionPath::Manifest { name, reference } => {
+            manifest(request, state, &current, &peer, &name, &reference)
+        }
+        DistributionPath::Blob { name, digest } => {
+            is_known(&name)?;
+            let blob = content.find_blob(&digest).ok_or(RegistryError::BlobUnknown)?;
+            self::blob(request, state, &current, &peer, &name, blob).await
+        }
+    }
+}
+
+/// The manifest of a tag or digest, byte for byte; or, if asked for by name, its metalink.
+fn manifest(
+    request: &HttpRequest,
+    state: &State,
+    current: &Current,
+    peer: &Peer,
+    name: &RepositoryName,
+    reference: &Reference,
+) -> Result<HttpResponse, RegistryError> {
+    let blob = find_manifest(current, name, reference)?;
+    if let Some(version) = accepted_metalink(request.headers()) {
+        return mirrorlist::metalink(request, state, current, peer, name, blob, version);
+    }
+    decided(request, Decision::Manifest);
+    let media_type = blob.kind.media_type().ok_or(RegistryError::ManifestUnknown)?;
+    let entity_tag = format!("\"{}\"", blob.name());
+    let mut response = HttpResponse::Ok();
+    response
+        .insert_header((header::ETAG, entity_tag.as_str()))
+        .insert_header((header::VARY, "Accept"))
+        .insert_header(ContentDigest(blob.name()))
+        .insert_header(match reference {
+            Reference::Tag(_) => (header::CACHE_CONTROL, HeaderValue::from_static("no-cache")),
+            Reference::Digest(_) => (header::CACHE_CONTROL, IMMUTABLE),
+        });
+    if matches_entity_tag(request.headers(), &entity_tag) {
+        return Ok(response.status(actix_web::http::StatusCode::NOT_MODIFIED).finish());
+    }
+    let body = read_body(current, blob)?.ok_or(RegistryError::ManifestUnknown)?;
+    Ok(response.insert_header((header::CONTENT_TYPE, media_type.as_str())).body(body))
+}
+
+/// The manifest that a tag or digest names. By digest it may be a former one, or another repository's.
+pub(super) fn find_manifest<'a>(
+    current: &'a Current,
+    name: &RepositoryName,
+    reference: &Reference,
+) -> Result<&'a BlobRow, RegistryError> {
+    let content = &current.snapshot.content;
+    let repository = content.find_repository(name).ok_or(RegistryError::NameUnknown)?;
+    let digest = match reference {
+        Reference::Tag(tag) => {
+            Digest::Sha256(repository.find_tag(tag).ok_or(RegistryError::ManifestUnknown)?)
+        }
+        Reference::Digest(digest) => *digest,
+    };
+    let found = content.find_blob(&digest).filter(|it| it.kind.media_type().is_some());
+    found.ok_or(RegistryError::ManifestUnknown)
+}
+
+/// The version that some `Accept` header asks for by name.
+pub(super) fn accepted_metalink(headers: &HeaderMap) -> Option<metalink::Version> {
+    let named = |it: &HeaderValue| it.to_str().ok().and_then(metalink::Version::from_accept);
+    let found: Vec<_> = headers.get_all(header::ACCEPT).filter_map(named).collect();
+    if found.contains(&metalink::Version::V4) { Some(metalink::Version::V4) } else { found.first().copied() }
+}
+
+/// RFC 9110, 13.1.2: any of the listed tags, weak or not, or `*`.
+fn matches_entity_tag(headers: &HeaderMap, own: &str) -> bool {
+    let values = headers.get_all(header::IF_NONE_MATCH).filter_map(|it| it.to_str().ok());
+    values
+        .flat_map(|it| it.split(','))
+        .map(str::trim)
+        .any(|it| it == "*" || it.trim_start_matches("W/") == own)
+}
+
+fn read_body(current: &Current, blob: &BlobRow) -> Result<Option<Bytes>, RegistryError> {
+    let read =
+        current.bodies.read(&blob.digest).map_err(|error| RegistryError::Internal(error.to_string()))?;
+    Ok(read.map(Bytes::from))
+}
+
+async fn blob(
+    request: &HttpRequest,
+    state: &State,
+    current: &Current,
+    peer: &Peer,
+    name: &RepositoryName,
+    blob: &BlobRow,
+) -> Result<HttpResponse, RegistryError> {
+    let range = request.headers().get(header::RANGE).and_then(|it| it.to_str().ok()).unwrap_or_default();
+    if request.method() == Method::HEAD {
+        decided(request, Decision::Head);
+        let nothing = Source::Memory(Bytes::new());
+        return Ok(immutable(
+            blob,
+            blob_body::respond(&Method::HEAD, nothing, blob.size, &Ranges::default()),
+        ));
+    }
+    let ranges = Ranges::parse(range);
+    if let Some(body) = read_body(current, blob)? {
+        decided(request, Decision::Body);
+        let body = Source::Memory(body);
+        return Ok(immutable(blob, blob_body::respond(request.method(), body, blob.size, &ranges)));
+    }
+    if state.endpoint(peer).direct {
+        return state.fallback.respond(request, name, blob, &ranges).await;
+    }
+    let client = state.client(request, &current.snapshot, peer);
+    let wanted = Wanted { repository: name.as_str(), number: blob.number, most: 0 };
+    let attempt = attempt(request, state, &client.address, blob, &ranges, client.at);
+    match choose(&current.snapshot, &client, &wanted, attempt) {
+        Answer::Mirror { offer, duplicates } => Ok(redirect(request, peer, name, blob, &offer, &duplicates)),
+        Answer::Fallback => state.fallback.respond(request, name, blob, &ranges).await,
+    }
+}
+
+fn immutable(blob: &BlobRow, mut response: HttpResponse) -> HttpResponse {
+    ContentDigest(blob.name()).insert(&mut response);
+    response.headers_mut().insert(header::CACHE_CONTROL, IMMUTABLE);
+    response
+}
+
+fn attempt(
+    request: &HttpRequest,
+    state: &State,
+    address: &std::net::IpAddr,
+    blob: &BlobRow,
+    ranges: &Ranges,
+    at: i64,
+) -> Attempt {
+    let user_agent = request.headers().get(header::USER_AGENT).map_or(&b""[..], HeaderValue::as_bytes);
+    state.repeats.attempt(*address, user_agent, &blob.name(), ranges.start(), at)
+}
+
+/// Sends the client to a host, and tells metalink-aware ones (RFC 6249) of others.
+fn redirect(
+    request: &HttpRequest,
+    peer: &Peer,
+    name: &RepositoryName,
+    blob: &BlobRow,
+    offer: &Offer<'_>,
+    duplicates: &[Offer<'_>],
+) -> HttpResponse {
+    decided(request, Decision::Mirror);
+    trace(request, |it| {
+        it.class = Some(offer.class);
+        it.host = Some(offer.host.name.clone());
+    });
+    let digest = blob.name();
+    let path = blob_path(&digest);
+    let mut response = HttpResponse::Found();
+    response
+        .insert_header((header::LOCATION, format!("{}/{path}", offer.url.url)))
+        .insert_header((header::CACHE_CONTROL, "no-store"))
+        .insert_header(ContentDigest(digest));
+    for link in metalink::duplicate_links(&mirrorlist::resources(duplicates, &path)) {
+        response.append_header((header::LINK, link));
+    }
+    if let Some(url) = mirrorlist::describedby(peer, name, &digest) {
+        response.append_header((header::LINK, metalink::describedby_link(&url)));
+    }
+    if let Some(value) = metalink::instance_digest(&digest) {
+        response.append_header(("Digest", value));
+    }
+    response.finish()
+}

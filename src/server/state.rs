@@ -1,0 +1,149 @@
+use std::{
+    collections::HashMap,
+    net::{IpAddr, Ipv4Addr},
+    sync::Arc,
+    time::SystemTime,
+};
+
+use actix_web::{HttpMessage as _, HttpRequest, http::header};
+use arc_swap::ArcSwap;
+
+use super::{
+    access::{Decision, Trace},
+    config::{Config, EndpointConfig},
+    error::RegistryError,
+    fallback::Fallback,
+    peer::{Peer, Trust},
+};
+use crate::{
+    geoip::GeoIp,
+    mirror::Scheme,
+    mirrorlist::{Client, Location, Policy, Repeats, Snapshot},
+    store::Bodies,
+};
+
+/// All that handlers ask. Shared by every worker.
+pub(super) struct State {
+    /// Swapped whole by the refresher; a handler takes it once and keeps it to its end.
+    pub(super) current: ArcSwap<Current>,
+    pub(super) geoip: GeoIp,
+    pub(super) repeats: Repeats,
+    pub(super) fallback: Fallback,
+    pub(super) max_urls: usize,
+    pub(super) whole_addresses: bool,
+    trust: Trust,
+    endpoints: HashMap<String, Endpoint>,
+    other: Endpoint,
+}
+
+/// What answers are made from at one moment.
+pub(super) struct Current {
+    pub(super) snapshot: Snapshot,
+    pub(super) bodies: Arc<Bodies>,
+    /// When each part was last known to be what the database has: content, holdings, hosts.
+    pub(super) confirmed: [SystemTime; 3],
+    /// Why it cannot be confirmed now.
+    pub(super) database_fault: Option<String>,
+}
+
+/// A host name by which clients come.
+#[derive(Debug, Default)]
+pub(super) struct Endpoint {
+    pub(super) direct: bool,
+    policy: Policy,
+}
+
+impl State {
+    pub(super) fn new(
+        config: &Config,
+        endpoints: &[EndpointConfig],
+        fallback: Fallback,
+        geoip: GeoIp,
+        seed: u64,
+        current: Current,
+    ) -> Self {
+        let endpoint = |it: &EndpointConfig| {
+            let policy = Policy {
+                countries: it.countries.clone(),
+                http_mirrors: config.http_mirrors,
+                https_only: it.https_only,
+                avoided_sites: it.avoided_sites.clone(),
+            };
+            (it.host.to_ascii_lowercase(), Endpoint { direct: it.direct, policy })
+        };
+        let policy = Policy { http_mirrors: config.http_mirrors, ..Policy::default() };
+        Self {
+            current: ArcSwap::from_pointee(current),
+            geoip,
+            repeats: Repeats::new(seed),
+            fallback,
+            max_urls: config.max_urls,
+            whole_addresses: config.whole_addresses,
+            trust: Trust { proxies: config.trusted_proxies.clone(), header: config.forwarded_header },
+            endpoints: endpoints.iter().map(endpoint).collect(),
+            other: Endpoint { direct: false, policy },
+        }
+    }
+
+    /// What answers are made from now.
+    pub(super) fn current(&self) -> Arc<Current> {
+        self.current.load_full()
+    }
+
+    /// Who asks; noted for the log.
+    pub(super) fn peer(&self, request: &HttpRequest) -> Result<Peer, RegistryError> {
+        let scheme = if request.app_config().secure() { Scheme::Https } else { Scheme::Http };
+        let host = request.headers().get(header::HOST).and_then(|it| it.to_str().ok()).unwrap_or_default();
+        let address =
+            request.peer_addr().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |it| it.ip().to_canonical());
+        let direct = Peer { address, scheme, host: host.to_owned() };
+        let peer = self.trust.peer(direct, request.headers())?;
+        trace(request, |it| it.address = Some(peer.address));
+        Ok(peer)
+    }
+
+    /// The endpoint by whose name the client came.
+    pub(super) fn endpoint(&self, peer: &Peer) -> &Endpoint {
+        let host =
+            peer.host.rsplit_once(':').filter(|it| !it.1.ends_with(']')).map_or(&*peer.host, |it| it.0);
+        self.endpoints.get(&host.to_ascii_lowercase()).unwrap_or(&self.other)
+    }
+
+    /// Places a client; its country is noted for the log.
+    pub(super) fn client<'a>(
+        &'a self,
+        request: &HttpRequest,
+        snapshot: &Snapshot,
+        peer: &Peer,
+    ) -> Client<'a> {
+        let found = self.geoip.find(peer.address);
+        let location = Location { country: found.country, place: found.place, asn: found.asn };
+        let policy = &self.endpoint(peer).policy;
+        let client = Client::new(&snapshot.hosts, peer.address, location, peer.scheme, now(), policy);
+        trace(request, |it| it.country = client.country);
+        client
+    }
+}
+
+/// Seconds since the epoch.
+pub(super) fn now() -> i64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+}
+
+/// Notes something for the log.
+pub(super) fn trace(request: &HttpRequest, note: impl FnOnce(&mut Trace)) {
+    let mut extensions = request.extensions_mut();
+    if let Some(trace) = extensions.get_mut::<Trace>() {
+        note(trace);
+    } else {
+        let mut trace = Trace::default();
+        note(&mut trace);
+        extensions.insert(trace);
+    }
+}
+
+/// Notes the decision for the log.
+pub(super) fn decided(request: &HttpRequest, decision: Decision) {
+    trace(request, |it| it.decision = Some(decision));
+}
