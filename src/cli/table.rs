@@ -79,6 +79,12 @@ impl Answer {
         self.render_text(false)
     }
 
+    /// What programs see, as it is printed.
+    #[cfg(test)]
+    pub(super) fn json_text(&self) -> &str {
+        &self.json
+    }
+
     /// What programs see.
     #[cfg(test)]
     pub(super) fn json(&self) -> serde_json::Value {
