@@ -5,9 +5,6 @@ use std::fmt::Display;
 /// How many names are suggested.
 const SUGGESTIONS: usize = 3;
 
-/// How alike two names must be to be suggested, from 0 to 1 (Jaro-Winkler).
-const LIKENESS: f64 = 0.75;
-
 /// The error for a name that no site, host or category has: the nearest names, and how to list them all.
 pub(super) fn unknown<N: Display>(
     noun: &str,
@@ -20,11 +17,14 @@ pub(super) fn unknown<N: Display>(
     anyhow::anyhow!("there is no {noun} named {name}{question}; `portolan {noun} list` shows all")
 }
 
+/// Those with a typing error in every third character at most, and those that go on where the name ends.
 fn nearest(name: &str, known: Vec<String>) -> Vec<String> {
     let name = name.to_lowercase();
-    let likeness = |it: String| (strsim::jaro_winkler(&name, &it.to_lowercase()), it);
-    let mut near: Vec<_> = known.into_iter().map(likeness).filter(|it| it.0 >= LIKENESS).collect();
-    near.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
+    let most = (name.chars().count() / 3).max(1);
+    let errors = |it: String| (strsim::osa_distance(&name, &it.to_lowercase()), it);
+    let is_near = |it: &(usize, String)| it.0 <= most || it.1.to_lowercase().starts_with(&name);
+    let mut near: Vec<_> = known.into_iter().map(errors).filter(is_near).collect();
+    near.sort();
     near.into_iter().take(SUGGESTIONS).map(|it| it.1).collect()
 }
 
@@ -38,9 +38,10 @@ mod tests {
         let error = unknown("category", &"fedroa", known).to_string();
         assert_eq!(
             error,
-            "there is no category named fedroa (near: Fedorra, fedora, fedora-testing); \
-             `portolan category list` shows all"
+            "there is no category named fedroa (near: fedora, Fedorra); `portolan category list` shows all"
         );
+        let error = unknown("category", &"fedora-t", known).to_string();
+        assert!(error.contains("(near: fedora, fedora-testing)"), "{error}");
         let error = unknown("host", &"m1", ["zebra"]).to_string();
         assert_eq!(error, "there is no host named m1; `portolan host list` shows all");
     }

@@ -79,6 +79,12 @@ impl Answer {
         self.render_text(false)
     }
 
+    /// What programs see, as it is printed.
+    #[cfg(test)]
+    pub(super) fn json_text(&self) -> &str {
+        &self.json
+    }
+
     /// What programs see.
     #[cfg(test)]
     pub(super) fn json(&self) -> serde_json::Value {
@@ -150,7 +156,14 @@ mod tests {
         let mut table = list(&["NAME", "STATE"]);
         table.add_row([cell("m1"), state(Some(CrawlState::Lying))]);
         let answer = Answer::new(&["m1"]).unwrap().line("one host").table(table);
-        insta::assert_snapshot!(answer.text(), @"");
+        insta::assert_snapshot!(answer.text(), @r"
+        one host
+        ┌──────┬───────┐
+        │ NAME ┆ STATE │
+        ╞══════╪═══════╡
+        │ m1   ┆ lying │
+        └──────┴───────┘
+        ");
         assert_eq!(answer.json(), serde_json::json!(["m1"]));
     }
 
