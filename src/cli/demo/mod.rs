@@ -12,9 +12,9 @@ use std::{
 };
 
 use anyhow::Context;
-use jiff::Timestamp;
-use tokio::{signal, sync::oneshot};
+use tokio::sync::oneshot;
 
+use super::{print, seed, stopped};
 use crate::{
     geoip,
     server::{self, Addresses, FallbackConfig, ListenConfig, Settings},
@@ -28,7 +28,7 @@ const PORT: u16 = 5000;
 /// What the command line asks for.
 #[derive(Debug, clap::Args)]
 pub(super) struct Options {
-    /// Pull the image through ourselves, check every digest, say which mirror served which layer, and end.
+    /// Pull the image through ourselves, check every digest, say which mirror served which layer, and end
     #[arg(long)]
     pub(super) once: bool,
 }
@@ -38,7 +38,7 @@ pub(super) async fn run(options: Options) -> anyhow::Result<()> {
     let world = tokio::select! {
         world = World::make() => world?,
         // Also then the folder goes.
-        signal = signal::ctrl_c() => return signal.context("waiting for Ctrl-C"),
+        stop = stopped() => return stop,
     };
     report::print_made(&world);
     let work = async |url: String| {
@@ -47,8 +47,8 @@ pub(super) async fn run(options: Options) -> anyhow::Result<()> {
             report::print_pulled(&pull::pull(&world, &url).await?);
         } else {
             report::print_lines_to_try(&url);
-            signal::ctrl_c().await.context("waiting for Ctrl-C")?;
-            println!("\nStopping; the folder {} goes too.", world.folder().display());
+            stopped().await?;
+            print(&format!("\nstopping; {} goes too\n", world.folder().display()));
         }
         Ok(())
     };
@@ -62,14 +62,14 @@ async fn serve<T>(
     work: impl AsyncFnOnce(String) -> anyhow::Result<T>,
 ) -> anyhow::Result<T> {
     let (started, start) = oneshot::channel();
-    let (stop, stopped) = oneshot::channel::<()>();
+    let (stop, ended) = oneshot::channel::<()>();
     let tell = |addresses: &Addresses| {
         let _ = started.send(addresses.listening.concat());
     };
-    let stopped = async {
-        let _ = stopped.await;
+    let end = async {
+        let _ = ended.await;
     };
-    let serving = server::serve(settings(world, port), Arc::clone(world.database()), tell, stopped);
+    let serving = server::serve(settings(world, port), Arc::clone(world.database()), tell, end);
     let working = async {
         // Dropped at the end, which stops the server.
         let _stop = stop;
@@ -100,7 +100,7 @@ fn settings(world: &World, port: u16) -> Settings {
         geoip: geoip::Config::default(),
         tree: Tree::open(world.tree()),
         origin: None,
-        seed: Timestamp::now().as_microsecond().cast_unsigned(),
+        seed: seed(),
     }
 }
 
