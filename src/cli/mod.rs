@@ -5,6 +5,7 @@ mod category;
 mod config;
 mod country;
 mod crawl;
+mod demo;
 mod explain;
 mod export;
 mod host;

@@ -4,6 +4,7 @@
 use std::{
     collections::HashMap,
     fmt, fs,
+    net::IpAddr,
     ops::Deref,
     path::PathBuf,
     sync::{Mutex, PoisonError},
@@ -152,6 +153,11 @@ impl BlobBody {
         self.offset
     }
 
+    /// Who sends it: the URL at the end of all redirects.
+    pub fn sender(&self) -> &str {
+        self.response.url().as_str()
+    }
+
     /// The next bytes; `None` at the end, which may come early.
     pub async fn chunk(&mut self) -> Result<Option<impl Deref<Target = [u8]> + use<>>, Error> {
         self.response.chunk().await.map_err(|error| broken(&self.url, &error))
@@ -167,6 +173,12 @@ pub struct Registry {
     credentials: Credentials,
     /// The Authorization header that worked last, by scope.
     authorizations: Mutex<HashMap<String, String>>,
+}
+
+/// Is it a registry on this machine?
+fn is_loopback(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
+    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|it| it.is_loopback())
 }
 
 /// One request.
@@ -210,6 +222,9 @@ impl Registry {
             .user_agent(concat!("portolan/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(CONNECT_TIMEOUT)
             .read_timeout(READ_TIMEOUT);
+        if is_loopback(&url) {
+            builder = builder.no_proxy(); // a proxy's loopback is another one
+        }
         if let Some(path) = &config.ca_file {
             let refused = |reason: String| Error::File { option: "ca_file", path: path.clone(), reason };
             let pem = fs::read(path).map_err(|error| refused(error.to_string()))?;

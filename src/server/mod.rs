@@ -11,6 +11,7 @@ mod peer;
 mod range;
 mod refresh;
 mod registry;
+mod stand_in;
 mod state;
 mod status;
 mod tls;
@@ -32,6 +33,7 @@ use actix_web::{
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 
 pub use config::{Config, EndpointConfig, FallbackConfig, ForwardedHeader, ListenConfig};
+pub use stand_in::{StandIn, StandInAnswer};
 pub use tls::TlsError;
 
 use crate::{
