@@ -71,6 +71,8 @@ enum Command {
     Country(Noun<country::Command>),
     /// Say which mirrors a client gets for an image, and why not the others
     Explain(explain::Options),
+    /// Show all of it on this machine, with nothing installed: a registry, three mirrors and ourselves
+    Demo(demo::Options),
     /// Bring the database's tables up to date
     Migrate,
     /// Print or check the configuration
@@ -114,6 +116,7 @@ async fn dispatch(command: Command, config: Config) -> anyhow::Result<ExitCode> 
         Command::Category(noun) => done(category::run(noun.command, &open_database(&config)?, noun.json)),
         Command::Country(noun) => done(country::run(noun.command, &open_database(&config)?, noun.json)),
         Command::Explain(options) => explain::run(&options, &config),
+        Command::Demo(options) => demo::run(options).await.map(|()| ExitCode::SUCCESS),
         Command::Migrate => migrate(&config),
         Command::Config(_) => Ok(ExitCode::SUCCESS),
     }
