@@ -10,7 +10,10 @@ use actix_web::{
 };
 use futures_util::{Stream, StreamExt as _, stream};
 
-use super::range::{Ranges, Selection};
+use super::{
+    range::{Ranges, Selection},
+    registry::IMMUTABLE,
+};
 
 /// So much of a file is read at once.
 const CHUNK: u64 = 128 * 1024;
@@ -35,6 +38,7 @@ enum Piece {
 
 /// Answers with a blob of `length` bytes. The status and headers of RFC 9110, section 14, and
 /// `application/octet-stream` always, for nothing else fits every blob; never compressed.
+/// Bytes may be kept for ever, that a range was wrong may not: a cache would answer everyone with it.
 pub(super) fn respond(method: &Method, source: Source, length: u64, ranges: &Ranges) -> HttpResponse {
     let (mut response, pieces) = match ranges.select(length) {
         Selection::Unsatisfiable => {
@@ -66,6 +70,7 @@ fn builder(status: StatusCode, content_type: &str) -> HttpResponseBuilder {
     let mut response = HttpResponse::build(status);
     response.insert_header((header::CONTENT_TYPE, content_type));
     response.insert_header((header::ACCEPT_RANGES, "bytes"));
+    response.insert_header((header::CACHE_CONTROL, IMMUTABLE));
     response
 }
 

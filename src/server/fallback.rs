@@ -11,7 +11,7 @@ use super::{
     config::FallbackConfig,
     error::RegistryError,
     range::Ranges,
-    registry::{ContentDigest, IMMUTABLE},
+    registry::ContentDigest,
     state::decided,
 };
 use crate::{
@@ -64,7 +64,6 @@ impl Fallback {
             let mut response =
                 blob_body::respond(request.method(), Source::File(Arc::new(file)), blob.size, ranges);
             ContentDigest(digest).insert(&mut response);
-            response.headers_mut().insert(CACHE_CONTROL, IMMUTABLE);
             return Ok(response);
         }
         if let Some(origin) = &self.origin {

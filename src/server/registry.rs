@@ -174,16 +174,13 @@ async fn blob(
     if request.method() == Method::HEAD {
         decided(request, Decision::Head);
         let nothing = Source::Memory(Bytes::new());
-        return Ok(immutable(
-            blob,
-            blob_body::respond(&Method::HEAD, nothing, blob.size, &Ranges::default()),
-        ));
+        return Ok(named(blob, blob_body::respond(&Method::HEAD, nothing, blob.size, &Ranges::default())));
     }
     let ranges = Ranges::parse(range);
     if let Some(body) = read_body(current, blob)? {
         decided(request, Decision::Body);
         let body = Source::Memory(body);
-        return Ok(immutable(blob, blob_body::respond(request.method(), body, blob.size, &ranges)));
+        return Ok(named(blob, blob_body::respond(request.method(), body, blob.size, &ranges)));
     }
     if state.endpoint(peer).direct {
         return state.fallback.respond(request, name, blob, &ranges).await;
@@ -197,9 +194,8 @@ async fn blob(
     }
 }
 
-fn immutable(blob: &BlobRow, mut response: HttpResponse) -> HttpResponse {
+fn named(blob: &BlobRow, mut response: HttpResponse) -> HttpResponse {
     ContentDigest(blob.name()).insert(&mut response);
-    response.headers_mut().insert(header::CACHE_CONTROL, IMMUTABLE);
     response
 }
 
