@@ -28,6 +28,9 @@ use tempfile::TempDir;
 
 use crate::{http::Http, postgres};
 
+/// What every story is told on.
+pub(crate) const ENGINES: [&str; 2] = ["sqlite", "postgres"];
+
 /// Five that hold all.
 pub(crate) const FULL: [&str; 5] = ["a", "b", "c", "d", "e"];
 
@@ -72,7 +75,7 @@ pub(crate) fn on_both(story: impl Fn(&World)) {
 
 /// The same with other settings.
 pub(crate) fn on_both_with(change: impl Fn(&mut Settings), story: impl Fn(&World)) {
-    for engine in ["sqlite", "postgres"] {
+    for engine in ENGINES {
         eprintln!("on {engine}");
         story(&World::new(engine, &change));
     }
@@ -309,7 +312,7 @@ fn add_host(
 
 fn write_asn_database(file: &Path) {
     let mut writer = mmdb_writer::Writer::new("GeoLite2-ASN");
-    let record = serde_json::json!({"autonomous_system_number": 64500});
+    let record = BTreeMap::from([("autonomous_system_number", 64500_u32)]);
     let network: ipnet::IpNet = "203.0.113.0/24".parse().unwrap();
     writer.insert(network, &record).unwrap();
     std::fs::write(file, writer.to_bytes().unwrap()).unwrap();
