@@ -144,11 +144,11 @@ fn the_metalink_of_a_blob_or_tag_can_be_asked_for() {
         let large = world.images.large.digest;
         let by_digest = format!("/metalink?repo=fedora&digest={large}");
         let named = [("accept", "application/metalink4+xml")];
-        let table: [(String, &[(&str, &str)], &str, Digest); 5] = [
-            (by_digest.clone(), &[], "application/metalink+xml", large),
-            (format!("{by_digest}&version=4"), &[], "application/metalink4+xml", large),
-            (format!("{by_digest}&version=3"), &named, "application/metalink+xml", large),
-            (by_digest, &named, "application/metalink4+xml", large),
+        let table = [
+            (by_digest.clone(), &[][..], "application/metalink+xml", large),
+            (format!("{by_digest}&version=4"), &[][..], "application/metalink4+xml", large),
+            (format!("{by_digest}&version=3"), &named[..], "application/metalink+xml", large),
+            (by_digest, &named[..], "application/metalink4+xml", large),
             (
                 "/metalink?repo=fedora&tag=41".into(),
                 &[],
@@ -335,16 +335,15 @@ fn what_is_unknown_is_told_by_its_code() {
             ("/v2/fedora".into(), "UNSUPPORTED"),
             ("/v1/_ping".into(), "UNSUPPORTED"),
             ("/v22/fedora/tags/list".into(), "UNSUPPORTED"),
-            ("/v2/fedora/blobs/uploads/".into(), "DIGEST_INVALID"),
+            ("/v2/fedora/blobs/uploads/".into(), "UNSUPPORTED"),
             ("/healthz".into(), "UNSUPPORTED"),
             ("/metrics".into(), "UNSUPPORTED"),
         ];
         for (path, code) in table {
-            let status = if code == "DIGEST_INVALID" { 400 } else { 404 };
             eprintln!("{path}");
-            world.http.get(&path, &[]).assert_error(status, code);
+            world.http.get(&path, &[]).assert_error(404, code);
             let head = world.http.head(&path, &[]);
-            assert_eq!((head.status, head.body.len()), (status, 0), "{path}");
+            assert_eq!((head.status, head.body.len()), (404, 0), "{path}");
         }
     });
 }
