@@ -14,7 +14,7 @@ use super::{
     state::{Current, State},
 };
 use crate::{
-    database::{self, Database},
+    database::{self, Database, Generations},
     mirrorlist::{
         Content, Holdings, Hosts, Snapshot,
         rows::{ContentRows, Hash, HoldingRows, HostRows},
@@ -43,6 +43,12 @@ enum RefreshError {
     Store(#[from] crate::store::Error),
     #[error(transparent)]
     Rows(#[from] crate::mirrorlist::RowsError),
+    /// A database file that was lost comes back empty; that is no reason to forget all mirrors.
+    #[error(
+        "the database is empty, and the snapshot is not: is it the right one? To begin anew, stop, empty the folder \
+         `serve.state` and start again"
+    )]
+    Empty,
 }
 
 /// Reads what was saved. `None` when nothing usable was.
@@ -158,6 +164,14 @@ fn confirm(store: &Store) {
     }
 }
 
+fn own_generations(snapshot: &Snapshot) -> Generations {
+    Generations {
+        content: snapshot.content.rows().generation,
+        holdings: snapshot.holdings.rows().generation,
+        hosts: snapshot.hosts.rows().generation,
+    }
+}
+
 /// Takes over every part whose generation is another than ours; all of them if `everything`.
 fn load_changed(
     database: &Database,
@@ -166,6 +180,9 @@ fn load_changed(
     everything: bool,
 ) -> Result<(), RefreshError> {
     let generations = database.generations()?;
+    if generations == Generations::default() && own_generations(&current.snapshot) != Generations::default() {
+        return Err(RefreshError::Empty);
+    }
     let snapshot = &current.snapshot;
     // Hosts first: an opt-out must not wait for a large content to load.
     if everything || generations.hosts != snapshot.hosts.rows().generation {

@@ -128,6 +128,21 @@ fn without_a_database_the_saved_snapshot_answers() {
 }
 
 #[test]
+fn an_empty_database_does_not_take_the_place_of_a_snapshot() {
+    let World { server, images, folder, .. } = World::new("sqlite", |_| {});
+    drop(server);
+    let empty = open(&format!("sqlite:{}/lost.db", folder.path().display()));
+    let server = Server::start(settings(folder.path()), empty).unwrap();
+    let http = Http::new(&server.addresses);
+    let is_told = || {
+        let ready = management(&http, "/readyz").json();
+        ready["database"].as_str().unwrap().contains("the database is empty, and the snapshot is not")
+    };
+    wait(FAULT, "the database is empty", is_told);
+    assert_eq!(http.get("/v2/fedora/manifests/latest", &[]).body, images.index.bytes);
+}
+
+#[test]
 fn without_a_database_and_a_snapshot_it_does_not_start() {
     on_both(|world| {
         let mut settings = settings(world.folder.path());

@@ -39,3 +39,4 @@ mod metalink;
 mod pull;
 mod restart;
 mod rig;
+mod run;

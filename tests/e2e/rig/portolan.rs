@@ -52,9 +52,15 @@ impl Portolan {
     /// Starts `serve` and waits until it listens.
     #[track_caller]
     pub(crate) fn serve(&self) -> Serve {
-        let log = self.folder.join("serve.log");
+        self.service("serve")
+    }
+
+    /// Starts `serve` or `run` and waits until it listens.
+    #[track_caller]
+    pub(crate) fn service(&self, name: &str) -> Serve {
+        let log = self.folder.join(format!("{name}.log"));
         fs::remove_file(&log).ok();
-        let mut program = Program::start("serve", &self.folder, self.command("serve"));
+        let mut program = Program::start(name, &self.folder, self.command(name));
         program.wait_until("line `management on`", || find_lines(&log, "management on ").len() == 1);
         let management = find_lines(&log, "management on ").remove(0);
         Serve { listening: find_lines(&log, "listening on "), management, program }
@@ -67,7 +73,7 @@ impl Portolan {
     }
 }
 
-/// A running `portolan serve`.
+/// A running `portolan serve` or `run`.
 pub(crate) struct Serve {
     /// Base URLs of the listeners.
     pub(crate) listening: Vec<String>,

@@ -121,7 +121,10 @@ path = "tree"
 name = "{CATEGORY}"
 repositories = ["*", "*/*"]
 tags = ["*"]
+[export]
+interval = "1s"
 [crawl]
+interval = "1s"
 timeout = "5s"
 allow_networks = ["192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24", "2001:db8::/32"]
 [serve]
