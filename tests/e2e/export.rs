@@ -11,6 +11,7 @@ use crate::rig::namespace;
 use crate::rig::origin;
 use crate::rig::portolan::Portolan;
 use crate::rig::program::wait_for;
+use crate::rig::proxy::Proxy;
 use crate::rig::raw_registry::{Contents, RawRegistry};
 use crate::rig::tree;
 use crate::rig::world::{self, CATEGORY, Engine, World};
@@ -222,3 +223,28 @@ on_both_engines!(an_export_of_nothing_new_reads_no_blob, |namespace, engine| {
     assert!(read.is_empty(), "{read:?}");
     assert_eq!(tree::serial(&world.category()), serial, "nothing changed, but the serial did");
 });
+
+#[test]
+fn an_origin_may_have_an_authority_of_its_own_and_be_behind_a_proxy() {
+    namespace::enter(|namespace| {
+        let world = World::new(namespace, Engine::Sqlite);
+        Image::ordinary("fedora").push(origin::URL, "fedora", "latest");
+        // A system that does not know the test's authority.
+        let others = "/usr/share/ca-certificates/mozilla/ISRG_Root_X1.crt";
+        assert!(Path::new(others).exists(), "{others} is missing: run tests/setup.sh");
+        let elsewhere = [("SSL_CERT_FILE", others)];
+        let printed = world.portolan.run_with("export", &elsewhere).expect_failure();
+        assert!(printed.contains("certificate"), "{printed}");
+
+        let authority = namespace.folder.join("authority.pem");
+        std::fs::write(&authority, namespace.authority.certificate()).unwrap();
+        let named = format!("[origin]\nca_file = \"{}\"", authority.display());
+        world.portolan.configure("[origin]", &named);
+        let proxy = Proxy::start();
+        let through = [("SSL_CERT_FILE", others), ("HTTPS_PROXY", proxy.url.as_str())];
+        world.portolan.run_with("export", &through).expect_success();
+        assert_eq!(tree::repositories(&world.category()).len(), 1);
+        let targets = proxy.targets();
+        assert!(!targets.is_empty() && targets.iter().all(|it| it == "origin.test:443"), "{targets:?}");
+    });
+}

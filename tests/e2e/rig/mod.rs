@@ -15,6 +15,7 @@ pub(crate) mod podman;
 pub(crate) mod portolan;
 pub(crate) mod postgres;
 pub(crate) mod program;
+pub(crate) mod proxy;
 pub(crate) mod raw_registry;
 pub(crate) mod rsync;
 pub(crate) mod server;

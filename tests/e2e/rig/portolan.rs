@@ -31,6 +31,21 @@ impl Portolan {
         finish(self.command(line))
     }
 
+    /// The same with other variables in the environment.
+    pub(crate) fn run_with(&self, line: &str, environment: &[(&str, &str)]) -> Finished {
+        let mut command = self.command(line);
+        command.envs(environment.iter().copied());
+        finish(command)
+    }
+
+    /// Replaces a part of the configuration.
+    pub(crate) fn configure(&self, from: &str, to: &str) {
+        let path = self.folder.join("portolan.toml");
+        let text = fs::read_to_string(&path).expect("the configuration");
+        assert!(text.contains(from), "{from} is not in {text}");
+        fs::write(path, text.replacen(from, to, 1)).expect("portolan's configuration");
+    }
+
     /// Runs a command that must succeed and gives its standard output.
     #[track_caller]
     pub(crate) fn done(&self, line: &str) -> String {
