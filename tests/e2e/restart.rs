@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use crate::rig::image::Image;
+use crate::rig::image::{self, Image};
 use crate::rig::namespace::{self, CLIENT_DE, Namespace, REGISTRY};
 use crate::rig::nginx::Scheme;
-use crate::rig::program::wait_for;
+use crate::rig::program::{self, wait_for};
 use crate::rig::world::{Engine, World};
 use crate::rig::{http, origin, skopeo};
 
@@ -92,3 +92,32 @@ on_both_engines!(serve_reports_its_health, |namespace, engine| {
     }
     serve.stop();
 });
+
+/// So long a download takes that is not finished when the server is told to stop.
+const SLOWLY: &str = "3M";
+
+#[test]
+fn a_stop_lets_downloads_end() {
+    namespace::enter(|namespace| {
+        let world = World::new(namespace, Engine::Sqlite);
+        // More than the buffers of two sockets take in.
+        Image::new("large", "amd64", &[16_000_000]).push(origin::URL, "fedora", "latest");
+        world.publish();
+        let layer = world.origin.layers("fedora", "latest").remove(0);
+        let serve = world.portolan.serve();
+        let file = namespace.folder.join("layer");
+        let url = format!("https://direct.registry.test/v2/fedora/blobs/{layer}");
+        let mut curl = program::command("curl");
+        curl.args(["--silent", "--fail", "--limit-rate", SLOWLY, "--output"]).arg(&file).arg(&url);
+        let mut curl = curl.spawn().unwrap();
+        let has_begun = || std::fs::metadata(&file).is_ok_and(|it| it.len() > 0);
+        assert!(wait_for(Duration::from_secs(10), has_begun), "the download did not begin");
+        let stopped = std::thread::spawn(move || serve.stop());
+        let is_closed = || http::try_get("https://registry.test/v2/", &[]).is_none();
+        assert!(wait_for(Duration::from_secs(10), is_closed), "a server that stops takes no new clients");
+        assert!(curl.try_wait().unwrap().is_none(), "the download ended before the server was told to stop");
+        assert!(curl.wait().unwrap().success(), "the download was cut");
+        assert_eq!(image::digest(&std::fs::read(&file).unwrap()), layer);
+        stopped.join().unwrap();
+    });
+}
