@@ -93,4 +93,11 @@ mod tests {
             assert_eq!(name.parse::<CategoryName>(), Err(CategoryNameError), "{name:?}");
         }
     }
+
+    proptest::proptest! {
+        #[test]
+        fn round_trip(name in "[a-zA-Z0-9][a-zA-Z0-9._-]{0,63}") {
+            proptest::prop_assert_eq!(name.parse::<CategoryName>().unwrap().to_string(), name);
+        }
+    }
 }

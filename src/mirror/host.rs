@@ -319,5 +319,11 @@ mod tests {
             proptest::prop_assert_eq!(parsed.to_string().parse::<HostUrl>(), Ok(parsed));
             proptest::prop_assert_eq!(Asn(number).to_string().parse(), Ok(Asn(number)));
         }
+
+        #[test]
+        fn names_and_bandwidths_round_trip(name in "[a-zA-Z0-9][a-zA-Z0-9._-]{0,99}", megabits in 1u32..=1_000_000) {
+            proptest::prop_assert_eq!(name.parse::<HostName>().unwrap().to_string(), name);
+            proptest::prop_assert_eq!(Bandwidth(megabits).to_string().parse(), Ok(Bandwidth(megabits)));
+        }
     }
 }

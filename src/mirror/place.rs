@@ -235,6 +235,9 @@ mod tests {
             assert_eq!(text.parse::<Place>(), Err(PlaceError::Place), "{text}");
         }
         assert_eq!("XX".parse::<Continent>(), Err(PlaceError::Continent));
+        for text in ["AF", "AN", "AS", "EU", "NA", "OC", "SA"] {
+            assert_eq!(text.parse::<Continent>().unwrap().to_string(), text);
+        }
     }
 
     #[test]

@@ -228,6 +228,13 @@ mod tests {
     const D: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
     #[test]
+    fn media_types_print_as_they_are_read() {
+        for media_type in MediaType::ALL {
+            assert_eq!(media_type.to_string().parse::<MediaType>().unwrap(), media_type);
+        }
+    }
+
+    #[test]
     fn an_image_is_read() {
         let text = format!(
             r#"{{"schemaVersion":2,"config":{{"mediaType":"c","digest":"{D}","size":2}},

@@ -1,5 +1,6 @@
 //! `serve` goes on answering whatever happens to the database, and follows it quickly while it is there.
 
+use std::os::unix::net::UnixDatagram;
 use std::time::{Duration, Instant};
 
 use crate::rig::image::{self, Image};
@@ -119,5 +120,24 @@ fn a_stop_lets_downloads_end() {
         assert!(curl.wait().unwrap().success(), "the download was cut");
         assert_eq!(image::digest(&std::fs::read(&file).unwrap()), layer);
         stopped.join().unwrap();
+    });
+}
+
+#[test]
+fn systemd_is_told_of_start_and_stop() {
+    namespace::enter(|namespace| {
+        let world = World::new(namespace, Engine::Sqlite);
+        let path = namespace.folder.join("notify");
+        let socket = UnixDatagram::bind(&path).unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        let serve = world.portolan.service_with("serve", &[("NOTIFY_SOCKET", path.to_str().unwrap())]);
+        let told = || {
+            let mut text = [0; 100];
+            let length = socket.recv(&mut text).expect("a word to systemd");
+            String::from_utf8_lossy(&text[..length]).trim().to_owned()
+        };
+        assert_eq!(told(), "READY=1");
+        serve.stop();
+        assert_eq!(told(), "STOPPING=1");
     });
 }

@@ -73,9 +73,17 @@ impl Portolan {
     /// Starts `serve` or `run` and waits until it listens.
     #[track_caller]
     pub(crate) fn service(&self, name: &str) -> Serve {
+        self.service_with(name, &[])
+    }
+
+    /// The same with other variables in the environment.
+    #[track_caller]
+    pub(crate) fn service_with(&self, name: &str, environment: &[(&str, &str)]) -> Serve {
         let log = self.folder.join(format!("{name}.log"));
         fs::remove_file(&log).ok();
-        let mut program = Program::start(name, &self.folder, self.command(name));
+        let mut command = self.command(name);
+        command.envs(environment.iter().copied());
+        let mut program = Program::start(name, &self.folder, command);
         program.wait_until("line `management on`", || find_lines(&log, "management on ").len() == 1);
         let management = find_lines(&log, "management on ").remove(0);
         Serve { listening: find_lines(&log, "listening on "), management, program }
