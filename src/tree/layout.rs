@@ -1,7 +1,10 @@
 use std::path::{Path, PathBuf};
 
 use super::Tree;
-use crate::{mirror::CategoryName, oci};
+use crate::{
+    mirror::{self, CategoryName},
+    oci,
+};
 
 /// A blob of every category, so that probes have something to ask for: `{}`.
 pub const CANARY: &[u8] = b"{}";
@@ -17,12 +20,6 @@ pub const INVENTORY_PATH: &str = "zz/inventory";
 
 /// Where the serial lies below a category: one line `SERIAL INVENTORY-SHA256-HEX`.
 pub const SERIAL_PATH: &str = "zz/serial";
-
-/// Where a blob or manifest lies below a category, and in a mirror's URL; `None` for other algorithms
-/// than sha256.
-pub fn blob_path(digest: &oci::Digest) -> Option<String> {
-    digest.sha256().map(|_| format!("blobs/{}", fan_out(digest)))
-}
 
 /// `sha256/ab/abcd…`
 fn fan_out(digest: &oci::Digest) -> String {
@@ -43,7 +40,7 @@ impl Tree {
 
     /// The file of a blob or manifest in a category; `None` for other algorithms than sha256.
     pub fn blob_path(&self, category: &CategoryName, digest: &oci::Digest) -> Option<PathBuf> {
-        Some(self.category_path(category).join(blob_path(digest)?))
+        digest.sha256().map(|_| self.category_path(category).join(mirror::blob_path(digest)))
     }
 
     /// What is outside of every category, so that rsync never ships it.
@@ -83,9 +80,12 @@ mod tests {
     }
 
     #[test]
-    fn paths_hold_no_names_of_the_registry() {
+    fn only_sha256_has_a_place() {
+        let tree = Tree::open(&super::super::Config { path: "tree".into(), ..Default::default() });
+        let category = "fedora".parse().unwrap();
         let hex = CANARY_DIGEST.hex();
-        assert_eq!(blob_path(&CANARY_DIGEST), Some(format!("blobs/sha256/44/{hex}")));
-        assert_eq!(blob_path(&oci::Digest::Sha512([0; 64])), None);
+        let path = tree.blob_path(&category, &CANARY_DIGEST).unwrap();
+        assert_eq!(path, Path::new(&format!("tree/fedora/blobs/sha256/44/{hex}")));
+        assert_eq!(tree.blob_path(&category, &oci::Digest::Sha512([0; 64])), None);
     }
 }

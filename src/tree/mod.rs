@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 pub use error::Error;
 pub use inventory::{Entry, INVENTORY_LIMIT, Inventory, InventoryError, Kind};
-pub use layout::{CANARY, CANARY_DIGEST, INVENTORY_PATH, SERIAL_PATH, blob_path};
+pub use layout::{CANARY, CANARY_DIGEST, INVENTORY_PATH, SERIAL_PATH};
 pub use read::{Category, Head};
 pub use repositories::Repositories;
 pub use write::{Former, NewBlob, State, Writer};
