@@ -28,6 +28,7 @@ pub(super) struct Options {
 }
 
 pub(super) async fn run(options: &Options, config: &Config) -> anyhow::Result<ExitCode> {
+    let stop = stopped()?;
     let database = Arc::new(open_database(config)?);
     let crawler = Crawler::new(config.crawl.clone())?;
     let pause = Duration::try_from(config.crawl.interval).unwrap_or_default();
@@ -50,7 +51,7 @@ pub(super) async fn run(options: &Options, config: &Config) -> anyhow::Result<Ex
     };
     tokio::select! {
         result = crawls => result,
-        result = stopped() => result.map(|()| ExitCode::SUCCESS),
+        () = stop => Ok(ExitCode::SUCCESS),
     }
 }
 

@@ -168,15 +168,17 @@ fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Ready when the process is told to stop, by SIGTERM or Ctrl-C.
-async fn stopped() -> anyhow::Result<()> {
+/// Ready when the process is told to stop, by SIGTERM or Ctrl-C. It listens from the call on, so that
+/// whoever saw us start can also stop us well.
+fn stopped() -> anyhow::Result<impl Future<Output = ()>> {
     let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
-    Ok(())
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
 }
 
 /// A number that nobody can foresee.

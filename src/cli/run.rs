@@ -18,6 +18,7 @@ use crate::{
 /// The stages as loops in one process. A stage that fails says so in the log and tries again at its
 /// next turn; only a server that cannot serve ends the process.
 pub(super) async fn run(config: Config) -> anyhow::Result<ExitCode> {
+    let signal = stopped()?;
     let database = Arc::new(open_database(&config)?);
     let exporter = match config.origin.url {
         Some(_) => Some(Exporter::new(&config.origin, &config.tree, &config.category)?),
@@ -41,11 +42,6 @@ pub(super) async fn run(config: Config) -> anyhow::Result<ExitCode> {
         scanned,
         stopping.clone(),
     ));
-    let signal = async {
-        if let Err(error) = stopped().await {
-            tracing::error!(%error, "stopping, for we could not be told to");
-        }
-    };
     let served = server::serve(serve::settings(config), database, serve::announce, signal).await;
     stop.send_replace(true);
     let _ = tokio::join!(content, mirrors);

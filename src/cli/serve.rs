@@ -10,12 +10,7 @@ use crate::{
 
 pub(super) async fn run(config: Config) -> anyhow::Result<ExitCode> {
     let database = Arc::new(Database::open(&config.database));
-    let stop = async {
-        if let Err(error) = stopped().await {
-            tracing::error!(%error, "stopping, for we could not be told to");
-        }
-    };
-    server::serve(settings(config), database, announce, stop).await?;
+    server::serve(settings(config), database, announce, stopped()?).await?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -38,7 +38,7 @@ pub(super) async fn run(options: Options) -> anyhow::Result<()> {
     let world = tokio::select! {
         world = World::make() => world?,
         // Also then the folder goes.
-        stop = stopped() => return stop,
+        () = stopped()? => return Ok(()),
     };
     report::print_made(&world);
     let work = async |url: String| {
@@ -47,7 +47,7 @@ pub(super) async fn run(options: Options) -> anyhow::Result<()> {
             report::print_pulled(&pull::pull(&world, &url).await?);
         } else {
             report::print_lines_to_try(&url);
-            stopped().await?;
+            stopped()?.await;
             print(&format!("\nstopping; {} goes too\n", world.folder().display()));
         }
         Ok(())
