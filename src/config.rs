@@ -74,7 +74,8 @@ pub struct LogConfig {
 
 impl Default for LogConfig {
     fn default() -> Self {
-        Self { format: LogFormat::Text, filter: "info".to_owned() }
+        // What the HTTP library says of clients' broken requests is no error of ours.
+        Self { format: LogFormat::Text, filter: "info,actix_server=warn,actix_http=off".to_owned() }
     }
 }
 

@@ -86,10 +86,18 @@ pub fn main() -> ExitCode {
     match execute(cli) {
         Ok(code) => code,
         Err(error) => {
-            let _ = writeln!(io::stderr(), "portolan: {error:#}");
+            let _ = writeln!(io::stderr(), "portolan: {}", render_error(&error));
             ExitCode::FAILURE
         }
     }
+}
+
+/// The error and its causes in one line. A cause that its effect has told already is not told again.
+fn render_error(error: &anyhow::Error) -> String {
+    error.chain().skip(1).fold(error.to_string(), |text, cause| {
+        let cause = cause.to_string();
+        if text.contains(&cause) { text } else { format!("{text}: {cause}") }
+    })
 }
 
 fn execute(cli: Cli) -> anyhow::Result<ExitCode> {
@@ -190,6 +198,13 @@ fn seed() -> u64 {
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory as _;
+
+    #[test]
+    fn a_cause_is_told_once() {
+        let error =
+            anyhow::anyhow!("no such file").context("cannot read x: no such file").context("starting");
+        assert_eq!(super::render_error(&error), "starting: cannot read x: no such file");
+    }
 
     #[test]
     fn the_command_line_is_sound() {
