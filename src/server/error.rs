@@ -24,6 +24,9 @@ pub(super) enum RegistryError {
     /// A query parameter cannot be read.
     #[error("the parameter {0}")]
     Query(&'static str),
+    /// Neither a mirror nor ourselves can be named.
+    #[error("no mirror has this, and the request's Host is no name under which we could serve it")]
+    Host,
     /// No such repository.
     #[error("there is no such repository here")]
     NameUnknown,
@@ -44,7 +47,7 @@ pub(super) enum RegistryError {
 impl RegistryError {
     fn code(&self) -> ErrorCode {
         match self {
-            Self::Method | Self::Path(PathError::Unknown) | Self::Peer(_) | Self::Query(_) => {
+            Self::Method | Self::Path(PathError::Unknown) | Self::Peer(_) | Self::Query(_) | Self::Host => {
                 ErrorCode::Unsupported
             }
             Self::Path(PathError::Name(_)) => ErrorCode::NameInvalid,
@@ -70,7 +73,8 @@ impl ResponseError for RegistryError {
             | Self::BlobUnknown => StatusCode::NOT_FOUND,
             Self::Path(PathError::Name(_) | PathError::Digest(_) | PathError::Reference(_))
             | Self::Peer(_)
-            | Self::Query(_) => StatusCode::BAD_REQUEST,
+            | Self::Query(_)
+            | Self::Host => StatusCode::BAD_REQUEST,
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }

@@ -172,10 +172,13 @@ fn document(
     let wanted = Wanted { repository: name.as_str(), number: blob.number, most };
     let offers = rank(&current.snapshot, client, &wanted);
     let mut resources = resources(&offers, &blob_path(&digest));
-    // We come last: with us the list is never empty, and what no mirror gives, the fallback may.
+    // We come last: what no mirror gives, the fallback may.
     let kind = if blob.kind.media_type().is_some() { "manifests" } else { "blobs" };
     if let Some(url) = own_url(peer, &format!("/v2/{name}/{kind}/{digest}")) {
         resources.push(Resource { url, country: None, is_private: false });
+    }
+    if resources.is_empty() {
+        return Err(RegistryError::Host);
     }
     let categories = current.snapshot.content.list_categories();
     let serials = categories.filter(|it| it.1.contains(blob.number)).map(|it| it.0.serial);
@@ -215,11 +218,14 @@ pub(super) fn describedby(peer: &Peer, name: &RepositoryName, digest: &Digest) -
 
 /// A URL of ours, by the name the client came by. `None` if that is no name.
 fn own_url(peer: &Peer, path: &str) -> Option<WebUrl> {
-    let is_host = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b':' | b'[' | b']');
+    let is_host =
+        |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b':' | b'[' | b']');
     let named = !peer.host.is_empty() && peer.host.bytes().all(is_host);
     let scheme = match peer.scheme {
         Scheme::Https => "https",
         Scheme::Http => "http",
     };
-    named.then(|| WebUrl::try_from(format!("{scheme}://{}{path}", peer.host)).ok()).flatten()
+    let text = named.then(|| format!("{scheme}://{}{path}", peer.host))?;
+    url::Url::parse(&text).ok()?;
+    WebUrl::try_from(text).ok()
 }

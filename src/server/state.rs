@@ -17,6 +17,7 @@ use super::{
 };
 use crate::{
     geoip::GeoIp,
+    metalink::RESOURCES_LIMIT,
     mirror::Scheme,
     mirrorlist::{Client, Location, Policy, Repeats, Snapshot},
     store::Bodies,
@@ -77,7 +78,8 @@ impl State {
             geoip,
             repeats: Repeats::new(seed),
             fallback,
-            max_urls: config.max_urls,
+            // One place is ours.
+            max_urls: config.max_urls.min(RESOURCES_LIMIT - 1),
             whole_addresses: config.whole_addresses,
             trust: Trust { proxies: config.trusted_proxies.clone(), header: config.forwarded_header },
             endpoints: endpoints.iter().map(endpoint).collect(),

@@ -309,3 +309,14 @@ fn of_both_forwarding_headers_only_the_configured_one_counts() {
         );
     });
 }
+
+#[test]
+fn a_host_that_is_no_name_is_never_our_fault() {
+    on_both(|world| {
+        for host in ["]", "[::1", "h:abc", "h:99999", "h@x", "a_b.test"] {
+            let answer = world.http.get("/metalink?repo=fedora&version=4", &[("host", host)]);
+            assert!(answer.status < 500, "{host}: {} {}", answer.status, answer.text());
+            assert!(!answer.text().contains("http://]"), "{host}: {}", answer.text());
+        }
+    });
+}
