@@ -30,12 +30,12 @@ impl Version {
         [Self::V4, Self::V3].into_iter().find(|it| accept.split(',').any(|range| it.is_named_by(range)))
     }
 
-    /// Whether one media range names this version with a weight above 0. A weight that is no number is 0.
+    /// Whether one media range names this version with a weight above 0. What is no weight counts as 0.
     fn is_named_by(self, range: &str) -> bool {
         let mut parts = range.split(';').map(str::trim);
         let is_named = parts.next().is_some_and(|it| it.eq_ignore_ascii_case(self.media_type()));
         let weight = parts.find_map(|it| it.strip_prefix("q=").or_else(|| it.strip_prefix("Q=")));
-        is_named && weight.is_none_or(|it| it.bytes().any(|digit| matches!(digit, b'1'..=b'9')))
+        is_named && weight.is_none_or(|it| it.parse().is_ok_and(|it: f32| 0.0 < it && it <= 1.0))
     }
 }
 
@@ -61,6 +61,9 @@ mod tests {
         check("application/metalink+xml, application/metalink4+xml ; q=0", Some(Version::V3));
         check("application/metalink+xml;charset=utf-8;Q=0.000", None);
         check("application/metalink+xml;q=x", None);
+        check("application/metalink+xml;q=-1", None);
+        check("application/metalink+xml;q=2", None);
+        check("application/metalink+xml;q=1.000", Some(Version::V3));
         check("Application/Metalink+XML; q=0.001", Some(Version::V3));
         check("application/metalink+xml2", None);
     }

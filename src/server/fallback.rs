@@ -11,7 +11,7 @@ use super::{
     config::FallbackConfig,
     error::RegistryError,
     range::Ranges,
-    registry::ContentDigest,
+    registry::{ContentDigest, named},
     state::decided,
 };
 use crate::{
@@ -61,10 +61,8 @@ impl Fallback {
         }
         if let Some(file) = self.open(blob).await {
             decided(request, Decision::FallbackTree);
-            let mut response =
-                blob_body::respond(request.method(), Source::File(Arc::new(file)), blob.size, ranges);
-            ContentDigest(digest).insert(&mut response);
-            return Ok(response);
+            let file = Source::File(Arc::new(file));
+            return Ok(named(blob, blob_body::respond(request.method(), file, blob.size, ranges)));
         }
         if let Some(origin) = &self.origin {
             decided(request, Decision::FallbackOrigin);

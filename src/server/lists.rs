@@ -119,7 +119,8 @@ pub(super) fn referrers(
     let suits = |it: &&ReferrerRow| {
         types.is_empty() || it.artifact_type.as_deref().is_some_and(|it| types.contains(&it))
     };
-    let start: usize = query.iter().find(|it| it.0 == "last").and_then(|it| it.1.parse().ok()).unwrap_or(0);
+    let last = query.iter().find(|it| it.0 == "last").map_or(Ok(0), |it| it.1.parse());
+    let start: usize = last.map_err(|_| RegistryError::Query("last is no number"))?;
     let mut rows = content.list_referrers(subject).iter().filter(suits).skip(start);
     let descriptors =
         rows.by_ref().take(REFERRERS).map(|it| serde_json::from_str::<&RawValue>(&it.descriptor));
@@ -137,7 +138,7 @@ pub(super) fn referrers(
     if rows.next().is_some() {
         let rest = types.iter().map(|it| ("artifactType", (*it).to_owned()));
         let next = url::form_urlencoded::Serializer::new(String::new())
-            .extend_pairs(rest.chain([("last", (start + REFERRERS).to_string())]))
+            .extend_pairs(rest.chain([("last", start.saturating_add(REFERRERS).to_string())]))
             .finish();
         response.insert_header((header::LINK, format!("<{}?{next}>; rel=\"next\"", request.path())));
     }

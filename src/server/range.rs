@@ -40,13 +40,19 @@ impl Ranges {
         }
     }
 
-    /// What it selects of so many bytes.
+    /// What it selects of so many bytes. Parts that overlap so much that they are more than the whole
+    /// get the whole (RFC 9110, 14.2): a short request must not multiply a layer.
     pub(super) fn select(&self, length: u64) -> Selection {
         if self.0.is_empty() {
             return Selection::Whole;
         }
         let parts: Vec<_> = self.0.iter().filter_map(|it| it.within(length)).collect();
-        if parts.is_empty() { Selection::Unsatisfiable } else { Selection::Parts(parts) }
+        let total = parts.iter().fold(0u64, |sum, it| sum.saturating_add(it.1 - it.0 + 1));
+        match parts[..] {
+            [] => Selection::Unsatisfiable,
+            _ if total > length => Selection::Whole,
+            _ => Selection::Parts(parts),
+        }
     }
 }
 
@@ -62,7 +68,11 @@ impl Range {
 }
 
 fn range(text: &str) -> Option<Range> {
-    let number = |text: &str| text.bytes().all(|it| it.is_ascii_digit()).then(|| text.parse().ok()).flatten();
+    // No blob is longer than the largest number, so that one stands for all above it.
+    let number = |text: &str| {
+        let is_number = !text.is_empty() && text.bytes().all(|it| it.is_ascii_digit());
+        is_number.then(|| text.parse().unwrap_or(u64::MAX))
+    };
     match text.split_once('-')? {
         ("", count) => Some(Range::Last(number(count)?)),
         (first, "") => Some(Range::From(number(first)?)),
@@ -95,6 +105,11 @@ mod tests {
         check("bytes=1-2,50-60", Start::Part, parts(&[(1, 2)]));
         check("bytes=10-", Start::Resume, Selection::Unsatisfiable);
         check("bytes=-0", Start::Part, Selection::Unsatisfiable);
+        check("bytes=4-99999999999999999999999", Start::Part, parts(&[(4, 9)]));
+        check("bytes=99999999999999999999999-", Start::Resume, Selection::Unsatisfiable);
+        check("bytes=0-4,5-9", Start::Part, parts(&[(0, 4), (5, 9)]));
+        check("bytes=0-4,4-9", Start::Part, Selection::Whole);
+        check("bytes=0-,0-,0-", Start::Part, Selection::Whole);
     }
 
     #[test]

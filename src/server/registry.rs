@@ -35,14 +35,6 @@ pub(super) const API_VERSION: (HeaderName, HeaderValue) =
 /// `Docker-Content-Digest`
 pub(super) struct ContentDigest(pub(super) Digest);
 
-impl ContentDigest {
-    pub(super) fn insert(self, response: &mut HttpResponse) {
-        if let Ok((name, value)) = self.try_into_pair() {
-            response.headers_mut().insert(name, value);
-        }
-    }
-}
-
 impl TryIntoHeaderPair for ContentDigest {
     type Error = header::InvalidHeaderValue;
 
@@ -105,7 +97,7 @@ fn manifest(
     }
     decided(request, Decision::Manifest);
     let media_type = blob.kind.media_type().ok_or(RegistryError::ManifestUnknown)?;
-    let entity_tag = format!("\"{}\"", blob.name());
+    let entity_tag = entity_tag(&blob.name());
     let mut response = HttpResponse::Ok();
     response
         .insert_header((header::ETAG, entity_tag.as_str()))
@@ -140,6 +132,11 @@ pub(super) fn find_manifest<'a>(
     found.ok_or(RegistryError::ManifestUnknown)
 }
 
+/// What names the bytes of a digest in `ETag` and the conditions on it.
+pub(super) fn entity_tag(digest: &Digest) -> String {
+    format!("\"{digest}\"")
+}
+
 /// The version that some `Accept` header asks for by name.
 pub(super) fn accepted_metalink(headers: &HeaderMap) -> Option<metalink::Version> {
     let named = |it: &HeaderValue| it.to_str().ok().and_then(metalink::Version::from_accept);
@@ -170,13 +167,12 @@ async fn blob(
     name: &RepositoryName,
     blob: &BlobRow,
 ) -> Result<HttpResponse, RegistryError> {
-    let range = request.headers().get(header::RANGE).and_then(|it| it.to_str().ok()).unwrap_or_default();
     if request.method() == Method::HEAD {
         decided(request, Decision::Head);
         let nothing = Source::Memory(Bytes::new());
         return Ok(named(blob, blob_body::respond(&Method::HEAD, nothing, blob.size, &Ranges::default())));
     }
-    let ranges = Ranges::parse(range);
+    let ranges = asked_ranges(request.headers(), &blob.name());
     if let Some(body) = read_body(current, blob)? {
         decided(request, Decision::Body);
         let body = Source::Memory(body);
@@ -194,8 +190,24 @@ async fn blob(
     }
 }
 
-fn named(blob: &BlobRow, mut response: HttpResponse) -> HttpResponse {
-    ContentDigest(blob.name()).insert(&mut response);
+/// The ranges to send. With an `If-Range` that is not ours the client's bytes may be another file's,
+/// so it gets all (RFC 9110, 13.1.5).
+fn asked_ranges(headers: &HeaderMap, digest: &Digest) -> Ranges {
+    let text = |name| headers.get(name).and_then(|it| it.to_str().ok());
+    let is_same =
+        headers.get(header::IF_RANGE).is_none_or(|it| it.as_bytes() == entity_tag(digest).as_bytes());
+    text(header::RANGE).filter(|_| is_same).map(Ranges::parse).unwrap_or_default()
+}
+
+/// Names the bytes of an answer: `Docker-Content-Digest` and `ETag`.
+pub(super) fn named(blob: &BlobRow, mut response: HttpResponse) -> HttpResponse {
+    let digest = blob.name();
+    if let (Ok((name, value)), Ok(tag)) =
+        (ContentDigest(digest).try_into_pair(), HeaderValue::try_from(entity_tag(&digest)))
+    {
+        response.headers_mut().insert(name, value);
+        response.headers_mut().insert(header::ETAG, tag);
+    }
     response
 }
 

@@ -95,7 +95,10 @@ impl State {
     /// Who asks; noted for the log.
     pub(super) fn peer(&self, request: &HttpRequest) -> Result<Peer, RegistryError> {
         let scheme = if request.app_config().secure() { Scheme::Https } else { Scheme::Http };
-        let host = request.headers().get(header::HOST).and_then(|it| it.to_str().ok()).unwrap_or_default();
+        // A target in absolute form goes before the header (RFC 9112, section 3.2.2).
+        let header = || request.headers().get(header::HOST).and_then(|it| it.to_str().ok());
+        let target = request.uri().authority().map(|it| it.as_str());
+        let host = target.or_else(header).unwrap_or_default();
         let address =
             request.peer_addr().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |it| it.ip().to_canonical());
         let direct = Peer { address, scheme, host: host.to_owned() };

@@ -176,9 +176,9 @@ fn parameters_that_cannot_be_read() {
         for target in ["/v2/fedora/tags/list?last=%00%ff", "/v2/_catalog?last=%2e%2e&&&=", "/v2/?%00"] {
             assert_eq!(world.http.raw_get(target.as_bytes(), b"").0, 200, "{target}");
         }
-        let referrers =
-            format!("/v2/fedora/referrers/{}?artifactType=%ff%00&last=-1", world.images.index.digest);
+        let referrers = format!("/v2/fedora/referrers/{}?artifactType=%ff%00", world.images.index.digest);
         assert_eq!(world.http.raw_get(referrers.as_bytes(), b"").0, 200);
+        check(world, format!("{referrers}&last=-1").as_bytes(), b"", 400, "UNSUPPORTED");
     });
 }
 
@@ -318,5 +318,21 @@ fn a_host_that_is_no_name_is_never_our_fault() {
             assert!(answer.status < 500, "{host}: {} {}", answer.status, answer.text());
             assert!(!answer.text().contains("http://]"), "{host}: {}", answer.text());
         }
+    });
+    // Here no mirror is ever named.
+    let direct = |settings: &mut portolan::server::Settings| settings.endpoints[0].host = "h@x".into();
+    on_both_with(direct, |world| {
+        let answer = world.http.get("/metalink?repo=fedora&version=4", &[("host", "h@x")]);
+        answer.assert_error(400, "UNSUPPORTED");
+    });
+}
+
+#[test]
+fn the_host_of_an_absolute_target_goes_before_the_header() {
+    on_both(|world| {
+        let path = world.blob(&world.images.large);
+        let status = |target: String| world.http.raw_get(target.as_bytes(), b"").0;
+        assert_eq!(status(format!("http://direct.test{path}")), 200, "sent by ourselves");
+        assert_eq!(status(format!("http://other.test{path}")), 302);
     });
 }

@@ -195,6 +195,7 @@ fn a_small_blob_is_answered_here() {
         one("bytes=-5", length - 5, length - 1);
         one("bytes=-500", 0, length - 1);
         one("bytes=0-500", 0, length - 1);
+        one(&format!("bytes=0-{}", "9".repeat(30)), 0, length - 1);
 
         let several = world.http.get(&path, &[("range", "bytes=1-2, -3, 5-7")]);
         let part = |first: usize, last: usize| {
@@ -212,11 +213,15 @@ fn a_small_blob_is_answered_here() {
                 "a cache would keep it as the blob"
             );
         }
-        for range in ["bytes=5-4", "bytes=x-", "lines=1-2", "bytes=", &format!("bytes=0-{}", "9".repeat(30))]
-        {
+        let twice = format!("bytes={}", vec!["0-"; 16].join(","));
+        for range in ["bytes=5-4", "bytes=x-", "lines=1-2", "bytes=", &twice] {
             let answer = world.http.get(&path, &[("range", range)]);
-            assert_eq!((answer.status, &answer.body), (200, &small.bytes), "{range} is not understood");
+            assert_eq!((answer.status, &answer.body), (200, &small.bytes), "{range} gets the whole");
         }
+        let entity_tag = format!("\"{}\"", small.digest);
+        assert_eq!(answer.header("etag"), entity_tag);
+        let resumed = |tag: &str| world.http.get(&path, &[("range", "bytes=4-"), ("if-range", tag)]).status;
+        assert_eq!((resumed(&entity_tag), resumed("\"a mirror's\"")), (206, 200), "RFC 9110, 13.1.5");
     });
 }
 
@@ -310,6 +315,8 @@ fn referrers_are_listed_by_subject_and_type() {
         );
         let bad = world.http.get("/v2/fedora/referrers/sha256:abc", &[]);
         bad.assert_error(400, "DIGEST_INVALID");
+        world.http.get(&format!("{path}?last=x"), &[]).assert_error(400, "UNSUPPORTED");
+        assert_eq!(found(&format!("{path}?last={}", usize::MAX)).0, [""; 0]);
     });
 }
 
