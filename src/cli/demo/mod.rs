@@ -40,15 +40,15 @@ pub(super) async fn run(options: Options) -> anyhow::Result<()> {
         // Also then the folder goes.
         () = stopped()? => return Ok(()),
     };
-    report::print_made(&world);
+    report::print_made(&world)?;
     let work = async |url: String| {
         report::print_ranking(&world).await?;
         if options.once {
-            report::print_pulled(&pull::pull(&world, &url).await?);
+            report::print_pulled(&pull::pull(&world, &url).await?)?;
         } else {
-            report::print_lines_to_try(&url);
+            report::print_lines_to_try(&url)?;
             stopped()?.await;
-            print(&format!("\nstopping; {} goes too\n", world.folder().display()));
+            print(&format!("\nstopping; {} goes too\n", world.folder().display()))?;
         }
         Ok(())
     };
