@@ -122,7 +122,7 @@ fn reach(canary: &Outcome) -> Reach {
 fn down_reason(ipv4: &Outcome, ipv6: &Outcome) -> Option<String> {
     let reason = |family: Family, canary: &Outcome| match canary {
         Outcome::Present(()) | Outcome::NoRoute(_) => None,
-        Outcome::Absent => Some(format!("{family}: it lacks the blob {CANARY_DIGEST}")),
+        Outcome::Absent => Some(format!("{family}: it answers, but lacks the blob {CANARY_DIGEST}")),
         Outcome::Wrong(reason) | Outcome::Unreachable(reason) => Some(format!("{family}: {reason}")),
     };
     let reasons = [reason(Family::Ipv4, ipv4), reason(Family::Ipv6, ipv6)];
@@ -142,7 +142,7 @@ impl Look<'_> {
     /// Asks as the plan says. The serial is the one that the host shows.
     async fn judge(&self, truth: &CategoryTruth, seed: u64) -> (Option<Serial>, Verdict) {
         let answer = self.in_time(self.connector.fetch(self.url, SERIAL_PATH, SERIAL_LIMIT)).await;
-        let claim = match Claim::judge(&answer, &truth.states) {
+        let claim = match Claim::judge(self.url, &answer, &truth.states) {
             Ok(claim) => claim,
             Err(reason) => return (None, Verdict::unreachable(reason)),
         };
@@ -279,7 +279,7 @@ mod tests {
         check(&visitor, &dead, &wrong, "lying", [Down, Down], "IPv4: no answer; IPv6: a page");
         check(&visitor, &dead, &none, "unreachable", [Down, Unknown], "IPv4: no answer");
         check(&visitor, &none, &none, "unreachable", [Unknown, Unknown], "");
-        let lacks = format!("IPv6: it lacks the blob {CANARY_DIGEST}");
+        let lacks = format!("IPv6: it answers, but lacks the blob {CANARY_DIGEST}");
         check(&visitor, &dead, &absent, "IPv6", [Down, Down], &format!("IPv4: no answer; {lacks}"));
     }
 }

@@ -119,6 +119,9 @@ mod tests {
         let folder = world.folder().to_owned();
         let states: Vec<_> = world.crawled().iter().map(|it| it.state.to_string()).collect();
         assert_eq!(states, ["up-to-date", "behind", "lying"]);
+        let (old, new) = report::rankings(world.database()).unwrap();
+        assert!(old.contains("    demo is lying: "), "{old}");
+        assert!(!old.contains("demo is behind") && new.contains("    demo is behind: "), "{old}\n{new}");
         let pulled = serve(&world, 0, async |url| pull::pull(&world, &url).await).await.unwrap();
         assert_eq!(layers(&pulled), ["stale", "stale", "fresh", "fresh"]);
         assert!(pulled.iter().filter(|it| it.what == "config").all(|it| it.sender == pull::OURSELVES));

@@ -48,17 +48,19 @@ pub(super) fn print_made(world: &World) -> anyhow::Result<()> {
 /// Who would serve an old layer and a new one, and why.
 pub(super) async fn print_ranking(world: &World) -> anyhow::Result<()> {
     let database = Arc::clone(world.database());
-    let rank = move || {
-        let snapshot = explain::load(&database)?;
-        let ranking = |layer| ranking(&database, &snapshot, &layer);
-        anyhow::Ok((ranking(shared_layer())?, ranking(own_layer(2))?))
-    };
-    let (old, new) = tokio::task::spawn_blocking(rank).await??;
+    let (old, new) = tokio::task::spawn_blocking(move || rankings(&database)).await??;
     print(&format!(
         "Who serves a layer that all versions share ({} counts as {} here):\n{old}\n\
          And who a layer that is new in {NAME}:2:\n{new}\n",
         CLIENTS.0, CLIENTS.1,
     ))
+}
+
+/// Of an old layer, and of a new one.
+pub(super) fn rankings(database: &Database) -> anyhow::Result<(String, String)> {
+    let snapshot = explain::load(database)?;
+    let ranking = |layer| ranking(database, &snapshot, &layer);
+    Ok((ranking(shared_layer())?, ranking(own_layer(2))?))
 }
 
 fn ranking(database: &Database, snapshot: &Snapshot, digest: &Digest) -> anyhow::Result<String> {
