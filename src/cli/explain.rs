@@ -230,7 +230,10 @@ pub(super) fn render(explanation: &Explanation) -> String {
 /// Why a host is not offered, and below it what the last crawl has against it.
 fn render_left_out(host: &LeftOut) -> String {
     let mut text = format!("not {}: {}\n", host.host, host.reason);
-    for found in host.crawled.iter().filter(|it| it.state != CrawlState::UpToDate) {
+    for found in &host.crawled {
+        if found.state == CrawlState::UpToDate || text.contains(&found.because) {
+            continue;
+        }
         let _ = writeln!(text, "    {} is {}: {}", found.category, found.state, found.because);
     }
     table::printable(&text)

@@ -221,6 +221,8 @@ fn each_reason_is_told_once() {
     let off = "not reached by 4 crawls in a row; fedora http://m1/fedora: unreachable: connection refused";
     shell.crawl(CrawlState::Unreachable, &[], Reach::Down, Some(off));
     check(&shell, "connection refused");
+    shell.run("host opt-in m1.example.org fedora --url http://m1/pub");
+    check(&shell, "not crawled since its URLs changed");
 }
 
 #[test]

@@ -86,6 +86,7 @@ struct UrlView {
     reason: Option<String>,
 }
 
+/// Tells each reason once, at the first place where it matters.
 pub(super) fn show(database: &Database, host: &Host) -> anyhow::Result<Answer> {
     let view = View::load(database, host)?;
     let mut answer = Answer::new(&view)?;
@@ -96,25 +97,26 @@ pub(super) fn show(database: &Database, host: &Host) -> anyhow::Result<Answer> {
     if !view.categories.is_empty() {
         answer = answer.table(opt_ins(&view.categories));
     }
-    let is_told = |reason: &str| view.not_offered.iter().any(|it| it.contains(reason));
+    let mut told = view.not_offered.clone();
+    let is_told = |told: &[String], reason: &str| told.iter().any(|it| it.contains(reason));
     for url in view.categories.iter().flat_map(|it| &it.urls) {
-        if let Some(reason) = &url.reason
-            && !without_families(reason).all(is_told)
-        {
+        let Some(reason) = &url.reason else { continue };
+        if !without_families(reason).all(|it| is_told(&told, it)) {
             answer = answer.line(format_args!("{}: {reason}", url.url));
+            told.push(reason.clone());
         }
     }
     if let Some(crawl) = &view.last_crawl {
         let seconds = crawl.duration_ms as f64 / 1000.0;
         let at = table::time(crawl.started_at);
         answer = answer.line(format_args!("crawled at {at} in {seconds:.1} s: {}", crawl.state));
-        let news = crawl.log.iter().filter(|it| !is_told(reason_of(it)));
+        let news = crawl.log.iter().filter(|it| !is_told(&told, reason_of(it)));
         answer = news.fold(answer, Answer::line);
     }
     Ok(answer)
 }
 
-/// The reasons why a URL is down: `IPv4: REASON; IPv6: REASON`.
+/// The reasons why a URL is down: `IPv4: REASON; IPv6: REASON`, `IPv4 and IPv6: REASON`.
 fn without_families(reason: &str) -> impl Iterator<Item = &str> {
     reason.split("; ").map(|it| it.split_once(": ").map_or(it, |it| it.1))
 }
@@ -248,10 +250,10 @@ fn list_reasons(
     for category in &view.categories {
         let reason = match retired.contains(&category.name) {
             true => Some("retired: its folder is gone from the tree".to_owned()),
+            // The crawler's reason to switch a host off says what is wrong with its URLs.
+            false if host.auto_disabled_reason.is_some() && !category.has_other_urls => None,
             false => category.why_not_offered(now),
         };
-        // The crawler's reason to switch a host off is that no URL answers.
-        let reason = reason.filter(|_| host.auto_disabled_reason.is_none());
         reasons.extend(reason.map(|it| format!("{}: {it}", category.name)));
     }
     reasons
