@@ -1,6 +1,6 @@
 //! Values of arguments that have no type of their own.
 
-use crate::mirror::Country;
+use crate::mirror::{Country, is_invisible};
 
 /// How long a page's address may be, in bytes.
 const PAGE_LENGTH: usize = 500;
@@ -25,14 +25,14 @@ pub(super) fn page(text: &str) -> Result<String, String> {
 
 /// A mail address. Whether somebody reads it, only a mail can tell.
 pub(super) fn contact(text: &str) -> Result<String, String> {
-    let plain = !text.contains(|it: char| it.is_control() || it.is_whitespace() || ",;<>\"".contains(it));
+    let plain = !text.contains(|it: char| is_invisible(it) || it.is_whitespace() || ",;<>\"".contains(it));
     let has_parts = text.split_once('@').is_some_and(|(user, at)| {
         !user.is_empty() && !user.starts_with('-') && !at.is_empty() && !at.contains('@')
     });
     if plain && has_parts && text.len() <= CONTACT_LENGTH {
         Ok(text.to_owned())
     } else {
-        Err("a contact is a mail address such as admin@example.org".to_owned())
+        Err("a contact is a mail address such as admin@example.org, without invisible characters".to_owned())
     }
 }
 
@@ -60,7 +60,21 @@ mod tests {
     fn contacts_are_mail_addresses() {
         assert_eq!(contact("a.b+c@example.org").as_deref(), Ok("a.b+c@example.org"));
         let long = format!("{}@example.org", "a".repeat(250));
-        for text in ["", "a", "@b", "a@", "a@b@c", "a @b", "a@b\nc@d", "a@b\0", "<a@b>", "-oX@b", &long] {
+        for text in [
+            "",
+            "a",
+            "@b",
+            "a@",
+            "a@b@c",
+            "a @b",
+            "a@b\nc@d",
+            "a@b\0",
+            "<a@b>",
+            "-oX@b",
+            "a\u{202e}@b",
+            "a@b\u{200b}",
+            &long,
+        ] {
             assert!(contact(text).is_err(), "{text:?}");
         }
     }

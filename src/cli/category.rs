@@ -28,6 +28,7 @@ pub(super) enum Command {
         name: CategoryName,
     },
     /// Change a category's description and visibility; the rest is the export's configuration
+    #[command(override_usage = "portolan category edit <NAME> <OPTIONS>")]
     Edit {
         /// The category
         name: CategoryName,
@@ -84,7 +85,7 @@ struct Carrier {
 }
 
 pub(super) fn run(command: Command, database: &Database, json: bool) -> anyhow::Result<()> {
-    Ok(answer(command, database)?.print(json)?)
+    answer(command, database)?.print(json)
 }
 
 pub(super) fn answer(command: Command, database: &Database) -> anyhow::Result<Answer> {
@@ -117,11 +118,12 @@ fn list(database: &Database) -> anyhow::Result<Answer> {
             table::cell(summary.serial),
             table::cell(summary.hosts),
             table::flag(summary.visible),
-            table::optional(summary.retired_at),
+            table::optional(summary.retired_at.map(table::time)),
             table::cell(&summary.description),
         ]);
     }
-    Ok(Answer::new(&summaries)?.table(rows))
+    let empty = "no categories yet: `[[category]]` in the configuration, `portolan export` and `portolan scan` make them";
+    Ok(Answer::new(&summaries)?.list(rows, empty))
 }
 
 fn summary(database: &Database, category: Category) -> anyhow::Result<Summary> {
@@ -136,23 +138,24 @@ fn show(database: &Database, category: Category) -> anyhow::Result<Answer> {
     rows.add_row([table::cell("category"), table::cell(&view.name)])
         .add_row([table::cell("description"), table::cell(&view.description)])
         .add_row([table::cell("visible"), table::flag(view.visible)])
-        .add_row([table::cell("retired"), table::optional(view.retired_at)])
+        .add_row([table::cell("retired"), table::optional(view.retired_at.map(table::time))])
         .add_row([table::cell("serial"), table::cell(view.serial)])
         .add_row([table::cell("files"), table::cell(view.files)])
         .add_row([table::cell("bytes"), table::cell(view.bytes)])
         .add_row([table::cell("repositories"), table::lines(&view.repositories)]);
-    let mut hosts = table::list(&["HOST", "STATE", "HELD", "SERIAL", "CRAWLED", "REASON"]);
+    let mut hosts = table::list(&["HOST", "STATE", "SERIAL", "HELD", "HELD AT", "REASON"]);
     for carrier in &view.hosts {
         hosts.add_row([
             table::cell(&carrier.host),
             table::state(carrier.state),
-            table::optional(carrier.held),
             table::optional(carrier.serial),
-            table::optional(carrier.crawled_at),
+            table::optional(carrier.held),
+            table::optional(carrier.crawled_at.map(table::time)),
             table::optional(carrier.reason.as_ref()),
         ]);
     }
-    Ok(Answer::new(&view)?.table(rows).table(hosts))
+    let empty = "no host carries it; next: portolan host opt-in HOST CATEGORY --url URL";
+    Ok(Answer::new(&view)?.table(rows).list(hosts, empty))
 }
 
 fn change(database: &Database, category: &Category, edit: CategoryEdit) -> anyhow::Result<Answer> {

@@ -21,12 +21,12 @@ pub(super) enum Command {
 
 pub(super) fn run(command: &Command, named: Option<&Path>) -> anyhow::Result<ExitCode> {
     match command {
-        Command::Example => print(&Config::example()),
+        Command::Example => print(&Config::example())?,
         Command::Schema => print_json(&Config::schema())?,
         Command::Check { file } => {
             let path = file.as_deref().or(named).unwrap_or(Path::new(DEFAULT_FILE));
             Config::load(Some(path), |name| std::env::var(name).ok())?;
-            print(&format!("{} is understood\n", path.display()));
+            print(&format!("{} is understood\n", path.display()))?;
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -41,7 +41,7 @@ pub(super) enum Command {
 }
 
 pub(super) fn run(command: Command, database: &Database, json: bool) -> anyhow::Result<()> {
-    Ok(answer(command, database)?.print(json)?)
+    answer(command, database)?.print(json)
 }
 
 pub(super) fn answer(command: Command, database: &Database) -> anyhow::Result<Answer> {
@@ -87,5 +87,5 @@ fn list(database: &Database) -> anyhow::Result<Answer> {
     for (netblock, country) in &netblocks {
         rows.add_row([table::cell(netblock), table::cell(country)]);
     }
-    Ok(Answer::new(&value)?.table(rows))
+    Ok(Answer::new(&value)?.list(rows, "nothing differs from the map and from GeoIP"))
 }

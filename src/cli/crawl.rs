@@ -7,7 +7,7 @@ use std::{
 
 use jiff::Timestamp;
 
-use super::{open_database, print, print_json, seed, stopped};
+use super::{host, open_database, print_result, seed, stopped, table};
 use crate::{
     config::Config,
     crawler::{self, Crawler, HostSummary, Observer, Summary},
@@ -30,6 +30,9 @@ pub(super) struct Options {
 pub(super) async fn run(options: &Options, config: &Config) -> anyhow::Result<ExitCode> {
     let stop = stopped()?;
     let database = Arc::new(open_database(config)?);
+    for name in &options.hosts {
+        host::find(&database, name)?;
+    }
     let crawler = Crawler::new(config.crawl.clone())?;
     let pause = Duration::try_from(config.crawl.interval).unwrap_or_default();
     let once = options.once || !options.hosts.is_empty();
@@ -38,11 +41,7 @@ pub(super) async fn run(options: &Options, config: &Config) -> anyhow::Result<Ex
             let question =
                 crawler::Options { hosts: options.hosts.clone(), seed: seed(), clock: Timestamp::now };
             let summary = crawler.run(&database, &question, &Lines).await?;
-            if options.json {
-                print_json(&summary)?;
-            } else {
-                print(&render(&summary));
-            }
+            print_result(&summary, options.json, render)?;
             if once {
                 return Ok(ExitCode::SUCCESS);
             }
@@ -60,7 +59,7 @@ struct Lines;
 
 impl Observer for Lines {
     fn started(&self, hosts: usize) {
-        let _ = writeln!(io::stderr(), "crawling {hosts} hosts");
+        let _ = writeln!(io::stderr(), "crawling {}", table::count(hosts, "host"));
     }
 
     fn host_started(&self, _: &HostName) {}
@@ -72,26 +71,24 @@ impl Observer for Lines {
 }
 
 /// A table of hosts and what they hold, and the reasons below it.
-pub(super) fn render(summary: &Summary) -> String {
+fn render(summary: &Summary) -> String {
     if summary.hosts.is_empty() {
         return "no host is active and opted in to a category; `portolan host opt-in` changes that\n"
             .to_owned();
     }
-    let mut table = comfy_table::Table::new();
-    table.load_preset(comfy_table::presets::UTF8_HORIZONTAL_ONLY);
-    table.set_header(["host", "category", "state", "serial", "holds", "reason"]);
+    let mut rows = table::list(&["HOST", "CATEGORY", "STATE", "SERIAL", "FOUND", "REASON"]);
     for host in &summary.hosts {
         for category in &host.categories {
-            table.add_row([
-                host.name.to_string(),
-                category.name.to_string(),
-                category.state.to_string(),
-                category.serial.map(|it| it.to_string()).unwrap_or_default(),
-                category.held.map(|it| it.to_string()).unwrap_or_default(),
-                category.reason.clone(),
+            rows.add_row([
+                table::cell(&host.name),
+                table::cell(&category.name),
+                table::state(Some(category.state)),
+                table::optional(category.serial),
+                table::optional(category.held),
+                table::cell(&category.reason),
             ]);
         }
     }
     let faults = summary.hosts.iter().filter_map(|it| Some(format!("{}: {}\n", it.name, it.error.as_ref()?)));
-    format!("{table}\n{}", faults.collect::<String>())
+    format!("{rows}\n{}", faults.collect::<String>())
 }

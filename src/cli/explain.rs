@@ -3,15 +3,15 @@ use std::{fmt::Write as _, net::IpAddr, process::ExitCode, sync::Arc};
 use anyhow::{Context as _, anyhow};
 use serde::Serialize;
 
-use super::{open_database, print, print_json};
+use super::{open_database, print_result, table};
 use crate::{
     config::Config,
-    database::{Database, snapshot},
+    database::{Database, crawl, snapshot},
     geoip::GeoIp,
-    mirror::{Country, Scheme},
+    mirror::{CategoryName, Country, CrawlState, HostCategoryId, Scheme},
     mirrorlist::{
         self, Class, Client, Content, Exclusion, Holdings, Hosts, Location, Policy, Snapshot, Wanted,
-        rows::BlobRow,
+        rows::{BlobRow, HostRow},
     },
     oci::{Digest, Reference, RepositoryName},
 };
@@ -65,10 +65,21 @@ struct LeftOut {
     host: String,
     #[serde(flatten)]
     reason: Exclusion,
+    /// Of each of its categories that has the blob.
+    crawled: Vec<Crawled>,
+}
+
+/// What the last crawl found of a category, and why.
+#[derive(Debug, Serialize)]
+struct Crawled {
+    category: CategoryName,
+    state: CrawlState,
+    because: String,
 }
 
 pub(super) fn run(options: &Options, config: &Config) -> anyhow::Result<ExitCode> {
-    let snapshot = load(&open_database(config)?)?;
+    let database = open_database(config)?;
+    let snapshot = load(&database)?;
     let (name, reference) = parse_image(&options.image)?;
     let blob = find(&snapshot, &name, &reference)?;
     let policy = Policy { http_mirrors: config.serve.http_mirrors, ..Policy::default() };
@@ -77,12 +88,7 @@ pub(super) fn run(options: &Options, config: &Config) -> anyhow::Result<ExitCode
     let scheme = if options.http { Scheme::Http } else { Scheme::Https };
     let now = jiff::Timestamp::now().as_second();
     let client = Client::new(&snapshot.hosts, options.ip, location, scheme, now, &policy);
-    let explanation = explain(&snapshot, &client, &name, blob);
-    if options.json {
-        print_json(&explanation)?;
-    } else {
-        print(&render(&explanation));
-    }
+    print_result(&explain(&database, &snapshot, &client, &name, blob)?, options.json, render)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -131,11 +137,12 @@ fn find<'a>(
 
 /// The ranking of the hosts for a blob.
 pub(super) fn explain(
+    database: &Database,
     snapshot: &Snapshot,
     client: &Client<'_>,
     name: &RepositoryName,
     blob: &BlobRow,
-) -> Explanation {
+) -> anyhow::Result<Explanation> {
     let wanted = Wanted { repository: name.as_str(), number: blob.number, most: usize::MAX };
     let (offers, left_out) = mirrorlist::explain(snapshot, client, &wanted);
     let offer = |it: &mirrorlist::Offer<'_>| ExplainedOffer {
@@ -147,7 +154,12 @@ pub(super) fn explain(
         bandwidth: it.host.bandwidth,
         url: it.url.url.clone(),
     };
-    Explanation {
+    let mut explained = Vec::with_capacity(left_out.len());
+    for (host, reason) in left_out {
+        let crawled = list_crawled(database, snapshot, host, blob.number)?;
+        explained.push(LeftOut { host: host.name.clone(), reason, crawled });
+    }
+    Ok(Explanation {
         digest: blob.name(),
         client: ExplainedClient {
             address: client.address,
@@ -156,11 +168,29 @@ pub(super) fn explain(
             scheme: client.scheme,
         },
         offers: offers.iter().map(offer).collect(),
-        left_out: left_out
-            .into_iter()
-            .map(|(host, reason)| LeftOut { host: host.name.clone(), reason })
-            .collect(),
-    }
+        left_out: explained,
+    })
+}
+
+/// What the last crawl thought of a host, in the categories that have the blob.
+fn list_crawled(
+    database: &Database,
+    snapshot: &Snapshot,
+    host: &HostRow,
+    number: u32,
+) -> anyhow::Result<Vec<Crawled>> {
+    let has_blob = |opt_in: HostCategoryId| {
+        let category = host.categories.iter().find(|it| it.id == opt_in);
+        category.is_some_and(|it| snapshot.content.category_has(it.category, number))
+    };
+    let mut found = database.read(|it| crawl::list_holdings(it, host.id))?;
+    found.retain(|(_, it)| has_blob(it.host_category_id));
+    let crawled = |(category, it): (CategoryName, crawl::Holdings)| Crawled {
+        category,
+        state: it.state,
+        because: it.reason,
+    };
+    Ok(found.into_iter().map(crawled).collect())
 }
 
 /// For people: who, the hosts in their order, and why others are not among them.
@@ -178,27 +208,35 @@ pub(super) fn render(explanation: &Explanation) -> String {
     if explanation.offers.is_empty() {
         text.push_str("no host is offered: the fallback serves\n");
     } else {
-        let mut table = comfy_table::Table::new();
-        table.load_preset(comfy_table::presets::UTF8_HORIZONTAL_ONLY);
-        table.set_header(["", "host", "site", "class", "country", "km", "Mbit/s", "URL"]);
+        let mut rows = table::list(&["", "HOST", "SITE", "CLASS", "COUNTRY", "KM", "MBIT/S", "URL"]);
         for (place, offer) in explanation.offers.iter().enumerate() {
-            table.add_row([
-                (place + 1).to_string(),
-                offer.host.clone(),
-                offer.site.clone(),
-                offer.class.to_string(),
-                offer.country.map(|it| it.to_string()).unwrap_or_default(),
-                offer.kilometres.map(|it| it.to_string()).unwrap_or_default(),
-                offer.bandwidth.map(|it| it.to_string()).unwrap_or_default(),
-                offer.url.clone(),
+            rows.add_row([
+                table::cell(place + 1),
+                table::cell(&offer.host),
+                table::cell(&offer.site),
+                table::cell(offer.class),
+                table::optional(offer.country),
+                table::optional(offer.kilometres),
+                table::optional(offer.bandwidth),
+                table::cell(&offer.url),
             ]);
         }
-        let _ = writeln!(text, "{table}");
+        let _ = writeln!(text, "{rows}");
     }
-    for host in &explanation.left_out {
-        let _ = writeln!(text, "not {}: {}", host.host, host.reason);
-    }
+    explanation.left_out.iter().for_each(|it| text.push_str(&render_left_out(it)));
     text
+}
+
+/// Why a host is not offered, and below it what the last crawl has against it.
+fn render_left_out(host: &LeftOut) -> String {
+    let mut text = format!("not {}: {}\n", host.host, host.reason);
+    for found in &host.crawled {
+        if found.state == CrawlState::UpToDate || text.contains(&found.because) {
+            continue;
+        }
+        let _ = writeln!(text, "    {} is {}: {}", found.category, found.state, found.because);
+    }
+    table::printable(&text)
 }
 
 #[cfg(test)]

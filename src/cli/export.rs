@@ -3,7 +3,7 @@ use std::{fmt::Write as _, process::ExitCode};
 use indicatif::HumanBytes;
 use jiff::Timestamp;
 
-use super::{print, print_json, progress::Progress};
+use super::{print_result, progress::Progress, table::count};
 use crate::{
     config::Config,
     exporter::{Exporter, Summary},
@@ -20,33 +20,29 @@ pub(super) struct Options {
 pub(super) async fn run(options: &Options, config: &Config) -> anyhow::Result<ExitCode> {
     let exporter = Exporter::new(&config.origin, &config.tree, &config.category)?;
     let summary = exporter.run(Timestamp::now(), &Progress::on_standard_error()).await?;
-    if options.json {
-        print_json(&summary)?;
-    } else {
-        print(&render(&summary));
-    }
+    print_result(&summary, options.json, render)?;
     Ok(if summary.faults.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// A line for each category, and one for each thing that did not go well.
-pub(super) fn render(summary: &Summary) -> String {
+fn render(summary: &Summary) -> String {
     let mut text = String::new();
     for category in &summary.categories {
         let changed = if category.changed { "changed" } else { "nothing new" };
         let _ = writeln!(
             text,
-            "{}: {changed}, serial {}, {} tags, {} files ({} of former tags), {}",
+            "{}: {changed}, serial {}, {}, {} ({} of former tags), {}",
             category.name,
             category.serial,
-            category.tags,
-            category.files,
+            count(category.tags, "tag"),
+            count(category.files, "file"),
             category.former,
             HumanBytes(category.bytes)
         );
     }
     let fetched = &summary.fetched;
-    let bytes = HumanBytes(fetched.bytes);
-    let _ = writeln!(text, "fetched {} manifests and {} blobs, {bytes}", fetched.manifests, fetched.blobs);
+    let (manifests, blobs) = (count(fetched.manifests, "manifest"), count(fetched.blobs, "blob"));
+    let _ = writeln!(text, "fetched {manifests} and {blobs}, {}", HumanBytes(fetched.bytes));
     for layer in &summary.foreign_layers {
         let _ = writeln!(
             text,

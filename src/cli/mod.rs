@@ -33,7 +33,7 @@ use table::Noun;
 
 use crate::{
     config::{Config, LogFormat},
-    database::Database,
+    database::{Database, DatabaseUrl},
 };
 
 /// Serves container images through a distribution's volunteer mirrors.
@@ -54,6 +54,9 @@ enum Command {
     /// Take the tree over into the database
     Scan(scan::Options),
     /// Look at every mirror: which holds what, and does it answer?
+    ///
+    /// The exit code is 0 when the crawl ran, also when a host is unreachable or lies: the table and the JSON
+    /// tell the state of each.
     Crawl(crawl::Options),
     /// Answer container clients from the snapshot
     Serve,
@@ -137,18 +140,27 @@ fn done(result: anyhow::Result<()>) -> anyhow::Result<ExitCode> {
 fn migrate(config: &Config) -> anyhow::Result<ExitCode> {
     let ran = Database::open(&config.database).migrate()?;
     if ran.is_empty() {
-        print("the database is up to date\n");
+        print("the database is up to date\n")?;
     }
     for name in ran {
-        print(&format!("{name}\n"));
+        print(&format!("{name}\n"))?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// The configured database, ready for use: an SQLite file is made and migrated, a PostgreSQL never.
+/// The configured database, ready for use: an SQLite file is made and migrated, a PostgreSQL never. A new
+/// file is told of: in the wrong folder it is not the one that was meant.
 fn open_database(config: &Config) -> anyhow::Result<Database> {
     let database = Database::open(&config.database);
+    let new = match database.url() {
+        DatabaseUrl::Sqlite(path) if !path.exists() => Some(path),
+        DatabaseUrl::Sqlite(_) | DatabaseUrl::Postgres(_) => None,
+    };
     database.prepare()?;
+    if let Some(path) = new {
+        let path = std::path::absolute(path).context("the path of the database")?;
+        let _ = writeln!(io::stderr(), "made a new database: {}", path.display());
+    }
     Ok(database)
 }
 
@@ -164,16 +176,31 @@ fn start_log(config: &Config, is_service: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Writes to standard output. That nobody reads it (any more) is no fault.
-fn print(text: &str) {
-    let mut output = io::stdout().lock();
-    let _ = output.write_all(text.as_bytes()).and_then(|()| output.flush());
+/// Writes a result to standard output.
+fn print(text: &str) -> anyhow::Result<()> {
+    write_result(&mut io::stdout().lock(), text).context("writing the result")
+}
+
+/// A reader that goes away early (`| head`) is no error.
+fn write_result(output: &mut impl io::Write, text: &str) -> io::Result<()> {
+    match output.write_all(text.as_bytes()).and_then(|()| output.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        outcome => outcome,
+    }
+}
+
+/// Prints a result: for programs as JSON, else as `render` tells it.
+fn print_result<T: serde::Serialize>(
+    value: &T,
+    json: bool,
+    render: impl FnOnce(&T) -> String,
+) -> anyhow::Result<()> {
+    if json { print_json(value) } else { print(&render(value)) }
 }
 
 /// Prints something for programs.
 fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {
-    print(&format!("{}\n", serde_json::to_string_pretty(value)?));
-    Ok(())
+    print(&format!("{}\n", serde_json::to_string_pretty(value)?))
 }
 
 /// Ready when the process is told to stop, by SIGTERM or Ctrl-C. It listens from the call on, so that
@@ -197,7 +224,19 @@ fn seed() -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::{fs::File, io};
+
     use clap::CommandFactory as _;
+
+    #[test]
+    fn a_full_disk_is_an_error_and_a_reader_that_left_is_none() {
+        let mut full = File::options().write(true).open("/dev/full").unwrap();
+        let error = super::write_result(&mut full, "result").unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::StorageFull);
+        let (reader, mut writer) = io::pipe().unwrap();
+        drop(reader);
+        super::write_result(&mut writer, "result").unwrap();
+    }
 
     #[test]
     fn a_cause_is_told_once() {

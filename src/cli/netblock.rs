@@ -70,7 +70,7 @@ struct View {
 }
 
 pub(super) fn run(command: Command, database: &Database, json: bool) -> anyhow::Result<()> {
-    Ok(answer(command, database)?.print(json)?)
+    answer(command, database)?.print(json)
 }
 
 pub(super) fn answer(command: Command, database: &Database) -> anyhow::Result<Answer> {
@@ -122,7 +122,8 @@ fn list(database: &Database, host: Option<HostName>) -> anyhow::Result<Answer> {
         let rows = database.read(|it| host_netblock::list(it, host.id))?;
         views.extend(rows.into_iter().map(|it| view(host, it)));
     }
-    Ok(Answer::new(&views)?.table(rows(&views)))
+    let empty = "no netblocks yet; add one: portolan netblock add HOST NETBLOCK";
+    Ok(Answer::new(&views)?.list(rows(&views), empty))
 }
 
 fn rows(views: &[View]) -> Table {

@@ -1,6 +1,6 @@
 use std::{fmt::Write as _, process::ExitCode};
 
-use super::{open_database, print, print_json};
+use super::{open_database, print_result, table::count};
 use crate::{
     config::Config,
     scanner::{self, Outcome, Summary},
@@ -18,23 +18,20 @@ pub(super) struct Options {
 pub(super) fn run(options: &Options, config: &Config) -> anyhow::Result<ExitCode> {
     let database = open_database(config)?;
     let summary = scanner::scan(&Tree::open(&config.tree), &database, config.scan.small_blob_limit)?;
-    if options.json {
-        print_json(&summary)?;
-    } else {
-        print(&render(&summary));
-    }
+    print_result(&summary, options.json, render)?;
     Ok(if summary.has_refused() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
 /// A line for each category.
-pub(super) fn render(summary: &Summary) -> String {
+fn render(summary: &Summary) -> String {
     let mut text = String::new();
     for category in &summary.categories {
         let _ = write!(text, "{}: ", category.name);
         let _ = match &category.outcome {
             Outcome::Unchanged => writeln!(text, "nothing new"),
             Outcome::Updated { serial, blobs, new_blobs, tags } => {
-                writeln!(text, "serial {serial}, {tags} tags, {blobs} files, {new_blobs} of them new")
+                let (tags, files) = (count(*tags, "tag"), count(*blobs, "file"));
+                writeln!(text, "serial {serial}, {tags}, {files}, {new_blobs} of them new")
             }
             Outcome::Refused { reason } => writeln!(text, "refused, nothing was changed: {reason}"),
             Outcome::Retired => writeln!(text, "retired, its folder is gone"),

@@ -32,8 +32,9 @@ pub(super) fn settings(config: Config) -> Settings {
 
 /// The lines that programs wait for.
 pub(super) fn announce(addresses: &Addresses) {
-    for url in &addresses.listening {
-        print(&format!("listening on {url}\n"));
+    let mut text: String = addresses.listening.iter().map(|url| format!("listening on {url}\n")).collect();
+    text.push_str(&format!("management on {}\n", addresses.management));
+    if let Err(error) = print(&text) {
+        tracing::warn!("where we listen could not be told: {error:#}");
     }
-    print(&format!("management on {}\n", addresses.management));
 }

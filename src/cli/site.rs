@@ -37,6 +37,7 @@ pub(super) enum Command {
         name: SiteName,
     },
     /// Change a site
+    #[command(override_usage = "portolan site edit <NAME> <OPTIONS>")]
     Edit {
         /// The site
         name: SiteName,
@@ -86,7 +87,7 @@ struct View {
 }
 
 pub(super) fn run(command: Command, database: &Database, json: bool) -> anyhow::Result<()> {
-    Ok(answer(command, database)?.print(json)?)
+    answer(command, database)?.print(json)
 }
 
 pub(super) fn answer(command: Command, database: &Database) -> anyhow::Result<Answer> {
@@ -131,7 +132,7 @@ fn list(database: &Database) -> anyhow::Result<Answer> {
             table::optional(view.url.as_ref()),
         ]);
     }
-    Ok(Answer::new(&views)?.table(rows))
+    Ok(Answer::new(&views)?.list(rows, "no sites yet; add one: portolan site add NAME"))
 }
 
 fn show(database: &Database, site: &Site) -> anyhow::Result<Answer> {
@@ -142,7 +143,7 @@ fn show(database: &Database, site: &Site) -> anyhow::Result<Answer> {
         .add_row([table::cell("private"), table::flag(view.private)])
         .add_row([table::cell("by its admins"), table::switch(view.user_active)])
         .add_row([table::cell("by operators"), table::switch(view.admin_active)])
-        .add_row([table::cell("added"), table::cell(view.created_at)])
+        .add_row([table::cell("added"), table::cell(table::time(view.created_at))])
         .add_row([table::cell("hosts"), table::lines(&view.hosts)]);
     Ok(Answer::new(&view)?.table(rows))
 }

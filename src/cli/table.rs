@@ -2,13 +2,14 @@
 
 use std::{
     fmt::Display,
-    io::{self, IsTerminal, Write},
+    io::{self, IsTerminal},
 };
 
 use comfy_table::{Cell, Color, ContentArrangement, Table, presets};
 use serde::Serialize;
 
-use crate::mirror::CrawlState;
+use super::print;
+use crate::{database::Time, mirror::CrawlState};
 
 /// A noun's command and how it answers: `portolan host list --json`.
 #[derive(clap::Args)]
@@ -54,14 +55,15 @@ impl Answer {
         self
     }
 
-    /// Writes it to standard output. A reader that goes away early (`| head`) is no error.
-    pub(super) fn print(&self, json: bool) -> io::Result<()> {
-        let mut output = io::stdout().lock();
-        let text = if json { format!("{}\n", self.json) } else { self.render_text(output.is_terminal()) };
-        match output.write_all(text.as_bytes()).and_then(|()| output.flush()) {
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-            outcome => outcome,
-        }
+    /// Shows people a list next, or `empty` when nothing is in it.
+    pub(super) fn list(self, rows: Table, empty: &str) -> Self {
+        if rows.is_empty() { self.line(empty) } else { self.table(rows) }
+    }
+
+    /// Writes it to standard output.
+    pub(super) fn print(&self, json: bool) -> anyhow::Result<()> {
+        let people = || self.render_text(io::stdout().is_terminal());
+        print(&if json { format!("{}\n", self.json) } else { people() })
     }
 
     fn render_text(&self, terminal: bool) -> String {
@@ -116,6 +118,18 @@ pub(super) fn optional(value: Option<impl Display>) -> Cell {
     value.map_or_else(|| Cell::new("-"), cell)
 }
 
+/// A moment, to the second.
+pub(super) fn time(time: Time) -> jiff::Timestamp {
+    jiff::Timestamp::from_second(time.unix_seconds()).unwrap_or(time.into())
+}
+
+/// How many of a noun: `1 host`, `2 hosts`.
+pub(super) fn count(number: impl Display, noun: &str) -> String {
+    let number = number.to_string();
+    let plural = if number == "1" { "" } else { "s" };
+    format!("{number} {noun}{plural}")
+}
+
 /// Many values, a line each.
 pub(super) fn lines(values: impl IntoIterator<Item = impl Display>) -> Cell {
     let values: Vec<String> = values.into_iter().map(|it| it.to_string()).collect();
@@ -143,7 +157,7 @@ pub(super) fn state(state: Option<CrawlState>) -> Cell {
 }
 
 /// Reasons quote what mirrors send: no control character of theirs may reach a terminal.
-fn printable(text: &str) -> String {
+pub(super) fn printable(text: &str) -> String {
     text.replace(|it: char| it.is_control() && it != '\n', "\u{fffd}")
 }
 

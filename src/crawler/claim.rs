@@ -1,6 +1,11 @@
 use roaring::RoaringBitmap;
 
-use crate::{connector::Outcome, database::crawl::CategoryState, mirror::Serial, tree::Head};
+use crate::{
+    connector::Outcome,
+    database::crawl::CategoryState,
+    mirror::{HostUrl, Serial},
+    tree::Head,
+};
 
 /// What a host says about itself by its `zz/serial`.
 #[derive(Clone, Debug, PartialEq)]
@@ -18,11 +23,11 @@ pub enum Claim {
 impl Claim {
     /// Compares what a host gave as `zz/serial` with the states that the category had, newest first.
     /// `Err` says why the question had no answer: then nothing is known of the host.
-    pub fn judge(answer: &Outcome<Vec<u8>>, states: &[CategoryState]) -> Result<Self, String> {
+    pub fn judge(url: &HostUrl, answer: &Outcome<Vec<u8>>, states: &[CategoryState]) -> Result<Self, String> {
         let bytes = match answer {
             Outcome::Present(bytes) => bytes,
             Outcome::Absent => {
-                return Ok(Self::Nothing(None, "it has no zz/serial: its first rsync has not ended".into()));
+                return Ok(Self::Nothing(None, format!("there is no {url}/zz/serial")));
             }
             Outcome::Wrong(reason) => return Ok(Self::Broken(format!("zz/serial: {reason}"))),
             Outcome::Unreachable(reason) | Outcome::NoRoute(reason) => {
@@ -76,7 +81,7 @@ mod tests {
         let states = [state(9), state(7)];
         #[track_caller]
         fn check(states: &[CategoryState], answer: Outcome<Vec<u8>>, expected: &str) {
-            let claim = Claim::judge(&answer, states);
+            let claim = Claim::judge(&"https://m1".parse().unwrap(), &answer, states);
             assert!(format!("{claim:?}").contains(expected), "{claim:?}");
         }
         let line = |serial: Serial, hash: u8| {
@@ -89,7 +94,7 @@ mod tests {
         check(&states, line(10, 9), "Nothing(Some(10), \"its serial 10 is not scanned yet");
         check(&states, line(8, 9), "Nothing(Some(8), \"its serial 8 is not one that we remember");
         check(&[], line(8, 9), "Nothing(Some(8)");
-        check(&states, Outcome::Absent, "Nothing(None");
+        check(&states, Outcome::Absent, "Nothing(None, \"there is no https://m1/zz/serial\")");
         check(&states, Outcome::Present(b"<html>".to_vec()), "Broken");
         check(&states, Outcome::Present(vec![0xff]), "Broken");
         check(&states, Outcome::Wrong("gzip".into()), "Broken(\"zz/serial: gzip");

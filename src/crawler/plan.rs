@@ -203,13 +203,18 @@ impl<'a> Plan<'a> {
     }
 
     fn reasons(&self, findings: &Findings, held: &RoaringBitmap) -> Vec<String> {
+        let asked = findings.heads.len();
+        let confirmed = self.confirmed(findings).len();
         let mut reasons = vec![match self.claim {
+            Claim::Nothing(None, reason) if confirmed == 0 => format!(
+                "{reason}, nor any other file of the category: \
+                 either the URL is wrong, or the first rsync has not ended"
+            ),
+            Claim::Nothing(None, reason) => format!("{reason}: the first rsync has not ended"),
             Claim::Newest(serial) => format!("it shows serial {serial}, the newest"),
             Claim::Former(serial, _) => format!("it shows serial {serial}, not the newest"),
             Claim::Nothing(_, reason) | Claim::Broken(reason) => reason.clone(),
         }];
-        let asked = findings.heads.len();
-        let confirmed = self.confirmed(findings).len();
         let (held, all) = (held.len(), self.blobs.len());
         reasons
             .push(format!("{confirmed} of {asked} files asked for are there, {held} of {all} count as held"));

@@ -232,7 +232,8 @@ async fn a_good_host_is_up_to_date() {
 async fn hosts_behind_are_not_lying() {
     check_one(mirror(1, 1..=5), as_it_is, CrawlState::Behind, 2..=5, "not the newest").await;
     check_one(mirror(1, 1..=6), as_it_is, CrawlState::Syncing, 2..=6, "not the newest").await;
-    check_one(files(2..=4), as_it_is, CrawlState::Syncing, 2..=4, "its first rsync has not ended").await;
+    check_one(files(2..=4), as_it_is, CrawlState::Syncing, 2..=4, "the first rsync has not ended").await;
+    check_one(BTreeMap::new(), as_it_is, CrawlState::Behind, [], "either the URL is wrong, or").await;
     check_one(mirror(7, 2..=8), as_it_is, CrawlState::Syncing, 2..=8, "serial 7 is not scanned yet").await;
 }
 
@@ -244,10 +245,16 @@ async fn a_first_rsync_may_not_have_come_to_the_canary() {
     let opt_in = world.add("m1", &[&server]);
     world.crawl().await;
     let held = world.numbers(2..=4) - world.numbers([]); // without the canary
-    world.check("m1", CrawlState::Syncing, Some(held), "its first rsync has not ended");
+    world.check("m1", CrawlState::Syncing, Some(held), "the first rsync has not ended");
     let urls = world.database.read(|it| host_category::list_urls(it, opt_in)).unwrap();
     assert_eq!(urls[0].ipv4_reach, Reach::Down, "not offered before it has the canary");
-    assert!(urls[0].reach_reason.as_ref().unwrap().starts_with("IPv4: it lacks the blob sha256:44136fa3"));
+    assert!(
+        urls[0]
+            .reach_reason
+            .as_ref()
+            .unwrap()
+            .starts_with("IPv4: it answers, but lacks the blob sha256:44136fa3")
+    );
 }
 
 #[tokio::test]

@@ -120,14 +120,19 @@ fn reach(canary: &Outcome) -> Reach {
 }
 
 fn down_reason(ipv4: &Outcome, ipv6: &Outcome) -> Option<String> {
-    let reason = |family: Family, canary: &Outcome| match canary {
+    let reason = |canary: &Outcome| match canary {
         Outcome::Present(()) | Outcome::NoRoute(_) => None,
-        Outcome::Absent => Some(format!("{family}: it lacks the blob {CANARY_DIGEST}")),
-        Outcome::Wrong(reason) | Outcome::Unreachable(reason) => Some(format!("{family}: {reason}")),
+        Outcome::Absent => Some(format!("it answers, but lacks the blob {CANARY_DIGEST}")),
+        Outcome::Wrong(reason) | Outcome::Unreachable(reason) => Some(reason.clone()),
     };
-    let reasons = [reason(Family::Ipv4, ipv4), reason(Family::Ipv6, ipv6)];
-    let reasons: Vec<String> = reasons.into_iter().flatten().collect();
-    (!reasons.is_empty()).then(|| reasons.join("; "))
+    let (one, other) = (Family::Ipv4, Family::Ipv6);
+    match (reason(ipv4), reason(ipv6)) {
+        (Some(first), Some(second)) if first == second => Some(format!("{one} and {other}: {first}")),
+        (Some(first), Some(second)) => Some(format!("{one}: {first}; {other}: {second}")),
+        (Some(reason), None) => Some(format!("{one}: {reason}")),
+        (None, Some(reason)) => Some(format!("{other}: {reason}")),
+        (None, None) => None,
+    }
 }
 
 /// What is asked of a URL once it can be reached.
@@ -142,7 +147,7 @@ impl Look<'_> {
     /// Asks as the plan says. The serial is the one that the host shows.
     async fn judge(&self, truth: &CategoryTruth, seed: u64) -> (Option<Serial>, Verdict) {
         let answer = self.in_time(self.connector.fetch(self.url, SERIAL_PATH, SERIAL_LIMIT)).await;
-        let claim = match Claim::judge(&answer, &truth.states) {
+        let claim = match Claim::judge(self.url, &answer, &truth.states) {
             Ok(claim) => claim,
             Err(reason) => return (None, Verdict::unreachable(reason)),
         };
@@ -277,9 +282,10 @@ mod tests {
         check(&visitor, &up, &wrong, "IPv4", [Up, Down], "IPv6: a page");
         check(&visitor, &wrong, &none, "lying", [Down, Unknown], "IPv4: a page");
         check(&visitor, &dead, &wrong, "lying", [Down, Down], "IPv4: no answer; IPv6: a page");
+        check(&visitor, &dead, &dead, "unreachable", [Down, Down], "IPv4 and IPv6: no answer");
         check(&visitor, &dead, &none, "unreachable", [Down, Unknown], "IPv4: no answer");
         check(&visitor, &none, &none, "unreachable", [Unknown, Unknown], "");
-        let lacks = format!("IPv6: it lacks the blob {CANARY_DIGEST}");
+        let lacks = format!("IPv6: it answers, but lacks the blob {CANARY_DIGEST}");
         check(&visitor, &dead, &absent, "IPv6", [Down, Down], &format!("IPv4: no answer; {lacks}"));
     }
 }

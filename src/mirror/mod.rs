@@ -3,6 +3,7 @@
 mod category;
 mod crawl;
 mod host;
+mod invisible;
 mod netblock;
 mod place;
 mod site;
@@ -12,6 +13,7 @@ pub use crawl::{CrawlState, Reach, UnknownState};
 pub use host::{
     Asn, AsnError, Bandwidth, BandwidthError, HostName, HostNameError, HostUrl, HostUrlError, Scheme,
 };
+pub use invisible::is_invisible;
 pub use netblock::{Netblock, NetblockError};
 pub use place::{Continent, Country, Place, PlaceError};
 pub use site::{CategoryId, HostCategoryId, HostCategoryUrlId, HostId, SiteId, SiteName, SiteNameError};

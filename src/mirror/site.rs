@@ -2,6 +2,8 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
+use super::is_invisible;
+
 macro_rules! id {
     ($(#[doc = $doc:literal] $name:ident),*) => {$(
         #[doc = $doc]
@@ -27,14 +29,15 @@ id! {
     HostCategoryUrlId
 }
 
-/// Names a site: the organisation that runs hosts. 1 to 100 printable characters, no space at either end.
+/// Names a site: the organisation that runs hosts. 1 to 100 visible characters, no space at
+/// either end.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct SiteName(String);
 
 /// Why a text is not a site's name.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("a site's name has 1 to 100 printable characters and no space at either end")]
+#[error("a site's name has 1 to 100 characters, none of them invisible, and no space at either end")]
 pub struct SiteNameError;
 
 impl SiteName {
@@ -49,7 +52,7 @@ impl FromStr for SiteName {
 
     fn from_str(text: &str) -> Result<Self, SiteNameError> {
         let length = text.chars().count();
-        let valid = (1..=100).contains(&length) && text.trim() == text && !text.contains(char::is_control);
+        let valid = (1..=100).contains(&length) && text.trim() == text && !text.contains(is_invisible);
         if valid { Ok(Self(text.to_owned())) } else { Err(SiteNameError) }
     }
 }
@@ -81,7 +84,7 @@ mod tests {
     #[test]
     fn names_are_checked() {
         assert_eq!("Universität X".parse::<SiteName>().unwrap().to_string(), "Universität X");
-        for name in ["", " a", "a ", "a\nb", "a\0", &"a".repeat(101)] {
+        for name in ["", " a", "a ", "a\nb", "a\0", "a\u{202e}b", "a\u{200b}b", &"a".repeat(101)] {
             assert_eq!(name.parse::<SiteName>(), Err(SiteNameError), "{name:?}");
         }
     }

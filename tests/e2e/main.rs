@@ -31,6 +31,7 @@ macro_rules! on_both_engines {
     };
 }
 
+mod command_line;
 mod crawl;
 mod demo;
 mod export;

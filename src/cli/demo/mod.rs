@@ -40,15 +40,15 @@ pub(super) async fn run(options: Options) -> anyhow::Result<()> {
         // Also then the folder goes.
         () = stopped()? => return Ok(()),
     };
-    report::print_made(&world);
+    report::print_made(&world)?;
     let work = async |url: String| {
         report::print_ranking(&world).await?;
         if options.once {
-            report::print_pulled(&pull::pull(&world, &url).await?);
+            report::print_pulled(&pull::pull(&world, &url).await?)?;
         } else {
-            report::print_lines_to_try(&url);
+            report::print_lines_to_try(&url)?;
             stopped()?.await;
-            print(&format!("\nstopping; {} goes too\n", world.folder().display()));
+            print(&format!("\nstopping; {} goes too\n", world.folder().display()))?;
         }
         Ok(())
     };
@@ -119,6 +119,9 @@ mod tests {
         let folder = world.folder().to_owned();
         let states: Vec<_> = world.crawled().iter().map(|it| it.state.to_string()).collect();
         assert_eq!(states, ["up-to-date", "behind", "lying"]);
+        let (old, new) = report::rankings(world.database()).unwrap();
+        assert!(old.contains("    demo is lying: "), "{old}");
+        assert!(!old.contains("demo is behind") && new.contains("    demo is behind: "), "{old}\n{new}");
         let pulled = serve(&world, 0, async |url| pull::pull(&world, &url).await).await.unwrap();
         assert_eq!(layers(&pulled), ["stale", "stale", "fresh", "fresh"]);
         assert!(pulled.iter().filter(|it| it.what == "config").all(|it| it.sender == pull::OURSELVES));

@@ -40,6 +40,7 @@ pub(super) enum Command {
         name: HostName,
     },
     /// Change a host. An option that is given many times replaces the whole list
+    #[command(override_usage = "portolan host edit <NAME> <OPTIONS>")]
     Edit {
         /// The host
         name: HostName,
@@ -99,7 +100,7 @@ pub(super) struct HostAdd {
 }
 
 pub(super) fn run(command: Command, database: &Database, json: bool) -> anyhow::Result<()> {
-    Ok(answer(command, database)?.print(json)?)
+    answer(command, database)?.print(json)
 }
 
 fn answer(command: Command, database: &Database) -> anyhow::Result<Answer> {
@@ -165,5 +166,5 @@ fn list(database: &Database) -> anyhow::Result<Answer> {
             table::lines(&view.not_offered),
         ]);
     }
-    Ok(Answer::new(&views)?.table(rows))
+    Ok(Answer::new(&views)?.list(rows, "no hosts yet; add one: portolan host add NAME --site SITE"))
 }

@@ -22,8 +22,11 @@ pub(super) fn opt_in(
     let now = jiff::Timestamp::now().into();
     database.write(Part::Hosts, |it| host_category::opt_in(it, host.id, row.id, urls, now))?;
     let view = View::load(database, &host)?;
-    let message =
-        format!("{} carries {category} now; it is offered once a crawl has found it there", host.name);
+    let name = &host.name;
+    let message = format!(
+        "{name} carries {category} now; it is offered once a crawl has found it there; \
+         next: portolan crawl --host {name}"
+    );
     Ok(Answer::new(&view)?.line(message))
 }
 

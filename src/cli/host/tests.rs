@@ -80,21 +80,23 @@ impl Shell {
             url: it.id,
             ipv4,
             ipv6: Reach::Unknown,
-            reason: (ipv4 != Reach::Up).then(|| "connection refused".to_owned()),
+            reason: (ipv4 != Reach::Up).then(|| "IPv4: connection refused".to_owned()),
         };
+        let reason = if ipv4 == Reach::Up { "as it should be" } else { "connection refused" };
+        let blobs = (state != CrawlState::Unreachable).then(|| blobs.iter().copied().collect());
         let result = CrawlResult {
             host: host.id,
             started_at: jiff::Timestamp::now().into(),
             duration: SignedDuration::from_millis(1500),
             state,
-            log: "fedora: serial 7\nall is well".to_owned(),
+            log: format!("fedora {}: {state}: {reason}", category.urls[0].url),
             auto_disabled: auto_disabled.map(str::to_owned),
             holdings: vec![CrawlHoldings {
                 host_category: category.host_category,
                 serial: Some(7),
                 state,
-                reason: "as it should be".to_owned(),
-                blobs: Some(blobs.iter().copied().collect()),
+                reason: reason.to_owned(),
+                blobs,
             }],
             urls: category.urls.iter().map(url).collect(),
         };
@@ -166,7 +168,7 @@ fn a_mirror_admin_sees_why_nobody_comes() {
     shell.run("host opt-in m1.example.org fedora --url http://m1/fedora");
     shell.not_offered(&["fedora: not crawled yet"]);
     shell.crawl(CrawlState::UpToDate, &[1], Reach::Down, None);
-    shell.not_offered(&["fedora: http://m1/fedora does not answer: connection refused"]);
+    shell.not_offered(&["fedora: http://m1/fedora is down: IPv4: connection refused"]);
     shell.crawl(CrawlState::Behind, &[], Reach::Up, None);
     shell.not_offered(&["fedora: the last crawl found nothing there: as it should be"]);
     shell.crawl(CrawlState::UpToDate, &[1], Reach::Up, None);
@@ -184,7 +186,54 @@ fn a_mirror_admin_sees_why_nobody_comes() {
     ]);
     let text = shell.run("host show m1.example.org").text();
     assert!(text.starts_with("not offered: its site is switched off by the operators\n"), "{text}");
-    assert!(text.ends_with("in 1.5 s: up-to-date\nfedora: serial 7\nall is well\n"), "{text}");
+    assert!(text.ends_with("in 1.5 s: up-to-date\nfedora http://m1/fedora: up-to-date: as it should be\n"));
+}
+
+#[test]
+fn what_was_found_under_other_urls_is_not_told() {
+    let shell = Shell::with_host();
+    shell.run("host opt-in m1.example.org fedora --url http://m1/fedora");
+    shell.crawl(CrawlState::Lying, &[], Reach::Up, None);
+    let answer = shell.run("host opt-in m1.example.org fedora --url http://m1/pub/fedora");
+    assert!(answer.text().ends_with("next: portolan crawl --host m1.example.org\n"), "{}", answer.text());
+    shell.not_offered(&["fedora: not crawled since its URLs changed"]);
+    let view = shell.run("host show m1.example.org").json();
+    assert_eq!(view["categories"][0]["state"], serde_json::Value::Null);
+    shell.crawl(CrawlState::UpToDate, &[1], Reach::Up, None);
+    shell.not_offered(&[]);
+}
+
+#[test]
+fn each_reason_is_told_once() {
+    #[track_caller]
+    fn check(shell: &Shell, reason: &str) {
+        let text = shell.run("host show m1.example.org").text();
+        assert_eq!(text.matches(reason).count(), 1, "{text}");
+    }
+    let shell = Shell::with_host();
+    shell.run("host opt-in m1.example.org fedora --url http://m1/fedora");
+    shell.crawl(CrawlState::Unreachable, &[], Reach::Down, None);
+    check(&shell, "connection refused");
+    shell.crawl(CrawlState::UpToDate, &[1], Reach::Up, None);
+    check(&shell, "as it should be");
+    shell.crawl(CrawlState::Unreachable, &[], Reach::Down, None);
+    check(&shell, "connection refused");
+    let off = "not reached by 4 crawls in a row; fedora http://m1/fedora: unreachable: connection refused";
+    shell.crawl(CrawlState::Unreachable, &[], Reach::Down, Some(off));
+    check(&shell, "connection refused");
+    shell.run("host opt-in m1.example.org fedora --url http://m1/pub");
+    check(&shell, "not crawled since its URLs changed");
+}
+
+#[test]
+fn people_see_whole_seconds_and_what_to_do_first() {
+    let shell = Shell::new();
+    assert_eq!(shell.run("host list").text(), "no hosts yet; add one: portolan host add NAME --site SITE\n");
+    assert_eq!(shell.run("host list").json(), serde_json::json!([]));
+    shell.run("site add uni");
+    let text = shell.run("site show uni").text();
+    let added = text.lines().find(|it| it.contains("added")).unwrap_or_default();
+    assert!(added.trim_end().ends_with('Z') && !added.contains('.'), "{added}");
 }
 
 #[test]
@@ -226,8 +275,7 @@ fn a_host_in_json() {
         "started_at": TIME
         "duration_ms": 1500,
         "log": [
-          "fedora: serial 7",
-          "all is well"
+          "fedora https://m1/fedora: up-to-date: as it should be"
         ]
       },
       "categories": [
@@ -265,9 +313,11 @@ fn bad_values_are_refused_and_their_argument_is_named() {
     check(&shell, "host add m2 --site uni --asn 0", "--asn", "1 to 4294967295");
     check(&shell, "host add m2 --site uni --bandwidth 0", "--bandwidth", "Mbit/s");
     check(&shell, "host add m2 --site uni --contact me", "--contact", "mail address");
+    check(&shell, "site add un\u{200b}i", "<NAME>", "invisible");
     check(&shell, "host add ../m2 --site uni", "<NAME>", "a host's name");
     check(&shell, "host add m2", "--site", "required");
     check(&shell, "host edit m1.example.org", "--country", "required");
+    assert_eq!(shell.fails("host edit m1.example.org").matches("--country <").count(), 1);
     check(&shell, "host edit m1.example.org --country DE --no-country", "--no-country", "cannot be used");
     check(&shell, "host edit m1.example.org --drained maybe", "--drained", "true, false");
     check(&shell, "host opt-in m1.example.org fedora", "--url", "required");

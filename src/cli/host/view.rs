@@ -20,6 +20,9 @@ use crate::{
     mirrorlist::{Exclusion, HOLDINGS_AGE},
 };
 
+/// Why an opt-in whose URLs are all new is not offered.
+const OTHER_URLS: &str = "not crawled since its URLs changed";
+
 /// All that is known of a host.
 #[derive(Serialize)]
 pub(super) struct View {
@@ -69,6 +72,9 @@ pub(super) struct CategoryView {
     serial: Option<Serial>,
     crawled_at: Option<Time>,
     urls: Vec<UrlView>,
+    /// It was crawled, but under none of these URLs: what was found then says nothing of them.
+    #[serde(skip)]
+    has_other_urls: bool,
 }
 
 /// Where a host carries a category, and whether it answers there.
@@ -80,20 +86,45 @@ struct UrlView {
     reason: Option<String>,
 }
 
+/// Tells each reason once, at the first place where it matters.
 pub(super) fn show(database: &Database, host: &Host) -> anyhow::Result<Answer> {
     let view = View::load(database, host)?;
     let mut answer = Answer::new(&view)?;
     for reason in &view.not_offered {
         answer = answer.line(format_args!("not offered: {reason}"));
     }
-    answer = answer.table(facts(&view)).table(opt_ins(&view.categories));
+    answer = answer.table(facts(&view));
+    if !view.categories.is_empty() {
+        answer = answer.table(opt_ins(&view.categories));
+    }
+    let mut told = view.not_offered.clone();
+    let is_told = |told: &[String], reason: &str| told.iter().any(|it| it.contains(reason));
+    for url in view.categories.iter().flat_map(|it| &it.urls) {
+        let Some(reason) = &url.reason else { continue };
+        if !without_families(reason).all(|it| is_told(&told, it)) {
+            answer = answer.line(format_args!("{}: {reason}", url.url));
+            told.push(reason.clone());
+        }
+    }
     if let Some(crawl) = &view.last_crawl {
         let seconds = crawl.duration_ms as f64 / 1000.0;
-        answer = answer
-            .line(format_args!("crawled at {} in {seconds:.1} s: {}", crawl.started_at, crawl.state))
-            .line(crawl.log.join("\n"));
+        let at = table::time(crawl.started_at);
+        answer = answer.line(format_args!("crawled at {at} in {seconds:.1} s: {}", crawl.state));
+        let news = crawl.log.iter().filter(|it| !is_told(&told, reason_of(it)));
+        answer = news.fold(answer, Answer::line);
     }
     Ok(answer)
+}
+
+/// The reasons why a URL is down: `IPv4: REASON; IPv6: REASON`, `IPv4 and IPv6: REASON`.
+fn without_families(reason: &str) -> impl Iterator<Item = &str> {
+    reason.split("; ").map(|it| it.split_once(": ").map_or(it, |it| it.1))
+}
+
+/// What stands behind the state in a line of a crawl's log: `fedora URL: behind: REASON`.
+fn reason_of(line: &str) -> &str {
+    let behind = |it: CrawlState| line.split_once(&format!(": {it}: "));
+    CrawlState::ALL.into_iter().find_map(behind).map_or(line, |it| it.1)
 }
 
 impl View {
@@ -167,6 +198,8 @@ fn list_categories(connection: &mut Connection, host: &Host) -> QueryResult<Vec<
     for (opt_in, name) in host_category::list(connection, host.id)? {
         let urls = host_category::list_urls(connection, opt_in.id)?;
         let found = holdings.iter().position(|it| it.0 == name).map(|at| holdings.swap_remove(at).1);
+        let has_other_urls = found.is_some() && urls.iter().all(|it| it.probed_at.is_none());
+        let found = found.filter(|_| !has_other_urls);
         categories.push(CategoryView {
             name,
             state: found.as_ref().map(|it| it.state),
@@ -175,6 +208,7 @@ fn list_categories(connection: &mut Connection, host: &Host) -> QueryResult<Vec<
             crawled_at: found.as_ref().map(|it| it.crawled_at),
             reason: found.map(|it| it.reason),
             urls: urls.into_iter().map(UrlView::from).collect(),
+            has_other_urls,
         });
     }
     Ok(categories)
@@ -216,6 +250,8 @@ fn list_reasons(
     for category in &view.categories {
         let reason = match retired.contains(&category.name) {
             true => Some("retired: its folder is gone from the tree".to_owned()),
+            // The crawler's reason to switch a host off says what is wrong with its URLs.
+            false if host.auto_disabled_reason.is_some() && !category.has_other_urls => None,
             false => category.why_not_offered(now),
         };
         reasons.extend(reason.map(|it| format!("{}: {it}", category.name)));
@@ -226,6 +262,9 @@ fn list_reasons(
 impl CategoryView {
     /// Why nobody is sent to the host for this category; `None` when somebody can be.
     fn why_not_offered(&self, now: Time) -> Option<String> {
+        if self.has_other_urls {
+            return Some(OTHER_URLS.to_owned());
+        }
         let Some(crawled_at) = self.crawled_at else { return Some(Exclusion::NotCrawled.to_string()) };
         let because = |what: &str| format!("{what}: {}", self.reason.as_deref().unwrap_or("no reason known"));
         if self.held.is_none_or(|it| it == 0) {
@@ -238,10 +277,9 @@ impl CategoryView {
         if self.urls.iter().any(is_up) {
             return None;
         }
-        let down = |it: &UrlView| {
-            format!("{} does not answer: {}", it.url, it.reason.as_deref().unwrap_or("never asked"))
-        };
-        Some(self.urls.iter().map(down).collect::<Vec<_>>().join("; "))
+        let down = |it: &UrlView| Some(format!("{} is down: {}", it.url, it.reason.as_ref()?));
+        let down: Vec<String> = self.urls.iter().filter_map(down).collect();
+        Some(if down.is_empty() { because("no URL answers") } else { down.join("; ") })
     }
 }
 
@@ -264,26 +302,25 @@ fn facts(view: &View) -> Table {
         .add_row([table::cell("drained"), table::flag(view.drained)])
         .add_row([table::cell("contacts"), table::lines(&view.contacts)])
         .add_row([table::cell("comment"), table::cell(&view.comment)])
-        .add_row([table::cell("added"), table::cell(view.created_at)])
-        .add_row([table::cell("last crawled"), table::optional(view.last_crawled_at)]);
+        .add_row([table::cell("added"), table::cell(table::time(view.created_at))])
+        .add_row([table::cell("last crawled"), table::optional(view.last_crawled_at.map(table::time))]);
     rows
 }
 
+/// State and serial are what the last crawl found. What is held is what the last crawl that could tell found,
+/// and that may be an older one.
 fn opt_ins(categories: &[CategoryView]) -> Table {
-    let mut rows =
-        table::list(&["CATEGORY", "STATE", "HELD", "SERIAL", "CRAWLED", "URL", "IPV4", "IPV6", "REASON"]);
+    let mut rows = table::list(&["CATEGORY", "STATE", "SERIAL", "HELD", "HELD AT", "URL", "IPV4", "IPV6"]);
     for category in categories {
-        let reasons = category.urls.iter().filter_map(|it| it.reason.as_ref()).chain(&category.reason);
         rows.add_row([
             table::cell(&category.name),
             table::state(category.state),
-            table::optional(category.held),
             table::optional(category.serial),
-            table::optional(category.crawled_at),
+            table::optional(category.held),
+            table::optional(category.crawled_at.map(table::time)),
             table::lines(category.urls.iter().map(|it| &it.url)),
             table::lines(category.urls.iter().map(|it| it.ipv4)),
             table::lines(category.urls.iter().map(|it| it.ipv6)),
-            table::lines(reasons),
         ]);
     }
     rows

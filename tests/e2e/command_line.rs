@@ -1,0 +1,48 @@
+//! What the commands tell somebody who is new to them.
+
+use std::fs::File;
+use std::process::Command;
+
+use crate::rig::image::Image;
+use crate::rig::namespace;
+use crate::rig::nginx::Scheme;
+use crate::rig::origin;
+use crate::rig::portolan::Portolan;
+use crate::rig::world::{Engine, World};
+
+#[test]
+fn a_new_database_and_a_lost_result_are_told() {
+    namespace::enter(|namespace| {
+        let portolan = Portolan::new(namespace, "");
+        let told = |line: &str| portolan.run(line).stderr;
+        let made = format!("made a new database: {}/portolan.db\n", portolan.folder.display());
+        assert_eq!(told("site list"), made);
+        assert_eq!(told("site list"), "");
+
+        let mut command = Command::new(env!("CARGO_BIN_EXE_portolan"));
+        command.current_dir(&portolan.folder).args(["site", "list", "--json"]);
+        let full = File::options().write(true).open("/dev/full").unwrap();
+        assert_eq!(command.stdout(full).status().unwrap().code(), Some(1));
+    });
+}
+
+on_both_engines!(mistakes_of_the_first_hour_are_explained, |namespace, engine| {
+    let world = World::new(namespace, engine);
+    Image::ordinary("fedora").push(origin::URL, "fedora", "latest");
+    world.publish();
+    let mirror = world.mirror("de.mirror.test", Scheme::Https, "");
+    world.fill(&mirror.root());
+    let portolan = &world.portolan;
+
+    let typo = portolan.run("crawl --host de.miror.test").expect_failure();
+    assert!(typo.contains("(near: de.mirror.test)"), "{typo}");
+
+    portolan.done("host opt-in de.mirror.test containers --url https://de.mirror.test/wrong");
+    portolan.done("crawl --host de.mirror.test");
+    let shown = portolan.done("host show de.mirror.test");
+    let reason = "there is no https://de.mirror.test/wrong/zz/serial, nor any other file of the category: \
+                  either the URL is wrong, or the first rsync has not ended";
+    assert_eq!(shown.matches(reason).count(), 1, "{shown}");
+    let explained = portolan.done("explain --ip 192.0.2.1 --image fedora");
+    assert!(explained.contains("not de.mirror.test: ") && explained.contains(reason), "{explained}");
+});
