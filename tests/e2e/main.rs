@@ -35,6 +35,7 @@ mod crawl;
 mod demo;
 mod export;
 mod failover;
+mod login;
 mod metalink;
 mod pull;
 mod restart;
