@@ -58,7 +58,8 @@ impl Origin {
         registry.arg("serve").arg(&config);
         let mut program = Program::start("docker-registry", &folder, registry);
         program.wait_until("answer to /v2/", || {
-            http::try_get(&format!("{URL}/v2/"), &[]).is_some_and(|answer| [200, 401].contains(&answer.status))
+            http::try_get(&format!("{URL}/v2/"), &[])
+                .is_some_and(|answer| [200, 401].contains(&answer.status))
         });
         Origin { program }
     }
