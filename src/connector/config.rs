@@ -1,4 +1,9 @@
-use std::{fmt, path::PathBuf};
+use std::{
+    fmt,
+    fs::File,
+    io::{self, Read},
+    path::{Path, PathBuf},
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -28,7 +33,8 @@ pub struct Config {
     /// The repositories that globs choose from, when the registry has no _catalog or its list is too long.
     #[schemars(with = "Vec<String>")]
     pub repositories: Vec<RepositoryName>,
-    /// How many requests are sent at once.
+    /// How many requests are sent at once: 1 to 100.
+    #[schemars(range(min = 1, max = 100))]
     pub connections: usize,
 }
 
@@ -67,5 +73,27 @@ impl From<String> for Password {
 impl fmt::Debug for Password {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(if self.0.is_empty() { "\"\"" } else { "\"…\"" })
+    }
+}
+
+/// A file that the configuration names. It may be a pipe; longer than `limit` bytes is an error.
+pub(super) fn read_limited(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(limit + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > limit {
+        return Err(io::Error::other(format!("it is longer than {limit} bytes")));
+    }
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_without_an_end_is_refused() {
+        let error = read_limited(Path::new("/dev/zero"), 10).unwrap_err().to_string();
+        assert_eq!(error, "it is longer than 10 bytes");
+        assert_eq!(read_limited(Path::new("/dev/null"), 10).unwrap(), b"");
     }
 }

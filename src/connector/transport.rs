@@ -1,4 +1,4 @@
-use std::{fs, net::IpAddr, path::Path, time::Duration};
+use std::{net::IpAddr, path::Path, time::Duration};
 
 use reqwest::{
     Response,
@@ -6,7 +6,7 @@ use reqwest::{
 };
 use url::Url;
 
-use super::{Error, ask::Ask, error::causes};
+use super::{Error, ask::Ask, config::read_limited, error::causes};
 use crate::oci::MediaType;
 
 /// How long a connection to the origin may take to be made.
@@ -19,6 +19,8 @@ const PATIENT_TRIES: u32 = 5;
 const TRIES: u32 = 3;
 /// The longest we wait between two tries, whatever Retry-After says.
 const WAIT_LIMIT: Duration = Duration::from_secs(60);
+/// The longest `ca_file` we read, in bytes.
+const CA_FILE_LIMIT: u64 = 16 * 1024 * 1024;
 /// The first wait after a failure; it doubles each time.
 const FIRST_WAIT: Duration = Duration::from_millis(500);
 
@@ -40,7 +42,7 @@ impl Transport {
         }
         if let Some(path) = ca_file {
             let refused = |reason: String| Error::File { option: "ca_file", path: path.to_owned(), reason };
-            let pem = fs::read(path).map_err(|error| refused(error.to_string()))?;
+            let pem = read_limited(path, CA_FILE_LIMIT).map_err(|error| refused(error.to_string()))?;
             let authorities = reqwest::Certificate::from_pem_bundle(&pem)
                 .ok()
                 .filter(|it| !it.is_empty())

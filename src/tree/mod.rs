@@ -31,7 +31,7 @@ pub struct Config {
     /// The folder. Its file system must know hard links.
     pub path: PathBuf,
     /// How long content stays after no tag leads to it any more, so that pinned digests and slow mirrors
-    /// live on.
+    /// live on: 0s to 87600h (ten years).
     #[schemars(with = "String")]
     #[serde(serialize_with = "jiff::fmt::serde::duration::friendly::compact::required")]
     pub keep_former: SignedDuration,
