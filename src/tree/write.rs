@@ -56,7 +56,10 @@ impl Tree {
             Err(TryLockError::Error(source)) => return Err(Error::Io { path, source }),
             Err(TryLockError::WouldBlock) => {
                 let holder = read_file(&path, HOLDER_LIMIT)?.unwrap_or_default();
-                let holder = String::from_utf8_lossy(&holder).trim().to_owned();
+                let holder = match String::from_utf8_lossy(&holder).trim() {
+                    "" => "a process that has just begun".to_owned(), // and has not written who it is
+                    holder => holder.to_owned(),
+                };
                 return Err(Error::Locked { path, holder });
             }
         }
