@@ -1,5 +1,7 @@
 //! The one configuration file, made of what each module owns.
 
+mod ranges;
+
 use std::{
     fmt::Write as _,
     fs,
@@ -10,6 +12,8 @@ use jiff::SignedDuration;
 use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+pub use ranges::OutOfRange;
 
 use crate::{connector, crawler, database, exporter, geoip, scanner, server, tree};
 
@@ -49,7 +53,7 @@ pub struct Config {
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ExportConfig {
-    /// How long `portolan run` waits between two exports.
+    /// How long `portolan run` waits between two exports: 1s to 720h.
     #[serde(serialize_with = "jiff::fmt::serde::duration::friendly::compact::required")]
     #[schemars(with = "String")]
     pub interval: SignedDuration,
@@ -108,6 +112,14 @@ pub enum Error {
         /// Line, column and the names that are expected.
         text: String,
     },
+    /// A value is outside of its range.
+    #[error("the configuration {}: {source}", path.display())]
+    Range {
+        /// Which file.
+        path: PathBuf,
+        /// The key, its value and its range.
+        source: OutOfRange,
+    },
     /// An environment variable holds something that is not expected.
     #[error("the environment variable {name}: {reason}")]
     Environment {
@@ -135,6 +147,7 @@ impl Config {
             Ok(text) => Self::parse(&text)
                 .map_err(|error| Error::Parse { path: path.to_owned(), text: error.to_string() })?,
         };
+        ranges::check(&config).map_err(|source| Error::Range { path: path.to_owned(), source })?;
         if let Some(url) = variable("PORTOLAN_DATABASE_URL") {
             config.database.url = url.parse().map_err(|error: database::DatabaseUrlError| {
                 Error::Environment { name: "PORTOLAN_DATABASE_URL", reason: error.to_string() }

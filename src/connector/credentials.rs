@@ -1,9 +1,9 @@
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{collections::BTreeMap, path::Path};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use serde::Deserialize;
 
-use super::{Config, Error, Password};
+use super::{Config, Error, Password, config::read_limited};
 use crate::oci::RepositoryName;
 
 /// The longest `auth_file` we read, in bytes.
@@ -69,11 +69,7 @@ impl Credentials {
 }
 
 fn read_auth_file(path: &Path) -> Result<BTreeMap<String, Login>, String> {
-    let length = fs::metadata(path).map_err(|error| error.to_string())?.len();
-    if length > AUTH_FILE_LIMIT {
-        return Err(format!("it is longer than {AUTH_FILE_LIMIT} bytes"));
-    }
-    let text = fs::read(path).map_err(|error| error.to_string())?;
+    let text = read_limited(path, AUTH_FILE_LIMIT).map_err(|error| error.to_string())?;
     parse_auth_file(&text)
 }
 

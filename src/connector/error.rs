@@ -73,7 +73,10 @@ impl Error {
 /// What to do about a status of the origin.
 pub(super) fn advice(status: u16) -> &'static str {
     match status {
-        401 => "check username and password, or auth_file, in [origin]",
+        401 => {
+            "check username and password (PORTOLAN_ORIGIN_USERNAME and PORTOLAN_ORIGIN_PASSWORD in the environment \
+             win) or auth_file in [origin]"
+        }
         403 => "the login in [origin] may not read this",
         404 => "there is nothing of this name; check url and the repositories in the configuration",
         407 => "the proxy wants a login; check HTTPS_PROXY",

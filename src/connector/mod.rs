@@ -1,19 +1,26 @@
 //! Outgoing HTTP, with limits: to mirrors behind the address guard, and to the origin registry.
 
+mod ask;
+mod authorizations;
+mod blob_body;
 mod challenge;
+mod config;
 mod credentials;
 mod error;
 pub mod guard;
 pub mod host;
 pub mod registry;
+mod transport;
 
 #[cfg(test)]
 pub(crate) mod testing;
 
+pub use blob_body::BlobBody;
+pub use config::{Config, Password};
 pub use error::Error;
 pub use guard::Guard;
 pub use host::{Connector, Family, Outcome};
-pub use registry::{BlobBody, Config, FetchedManifest, ManifestHead, Password, Registry};
+pub use registry::{FetchedManifest, ManifestHead, Registry};
 
 /// Gives rustls its cryptography. Safe to call more than once; the constructors of this module do.
 pub fn install_cryptography() {

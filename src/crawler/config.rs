@@ -6,26 +6,27 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// How long `portolan run` waits between two crawls.
+    /// How long `portolan run` waits between two crawls: 1s to 720h.
     #[serde(serialize_with = "jiff::fmt::serde::duration::friendly::compact::required")]
     #[schemars(with = "String")]
     pub interval: SignedDuration,
-    /// How many hosts are crawled at once.
-    #[schemars(range(min = 1))]
+    /// How many hosts are crawled at once: 1 to 1000.
+    #[schemars(range(min = 1, max = 1_000))]
     pub hosts: usize,
-    /// How many requests one host gets at once.
-    #[schemars(range(min = 1))]
+    /// How many requests one host gets at once: 1 to 64.
+    #[schemars(range(min = 1, max = 64))]
     pub connections: usize,
-    /// How long one answer may take. Large bodies get more, by their size.
+    /// How long one answer may take: 1s to 1h. Large bodies get more, by their size.
     #[serde(serialize_with = "jiff::fmt::serde::duration::friendly::compact::required")]
     #[schemars(with = "String")]
     pub timeout: SignedDuration,
-    /// How long the crawl of one host may take. What was not asked by then counts as unreachable.
+    /// How long the crawl of one host may take: 1s to 24h. What was not asked by then counts as unreachable.
     #[serde(serialize_with = "jiff::fmt::serde::duration::friendly::compact::required")]
     #[schemars(with = "String")]
     pub host_timeout: SignedDuration,
     /// How many bytes of bodies one crawl reads from each URL, to compare them with their digests. Larger
-    /// files than this are never read.
+    /// files than this are never read. 0 to 68719476736 (64 GiB).
+    #[schemars(range(max = 68_719_476_736_u64))]
     pub hash_bytes: u64,
     /// Networks that are crawled though their addresses are not public, as `10.0.0.0/8`.
     #[schemars(with = "Vec<String>")]

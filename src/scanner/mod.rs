@@ -23,7 +23,8 @@ use crate::{
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// Blobs up to this size, in bytes, are answered by `serve` itself, as manifests are: configurations,
-    /// mostly. 0: none. A change counts for what is scanned from then on.
+    /// mostly. 0 (none) to 4194304. A change counts for what is scanned from then on.
+    #[schemars(range(max = 4_194_304))]
     pub small_blob_limit: u64,
 }
 

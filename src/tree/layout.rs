@@ -21,6 +21,9 @@ pub const INVENTORY_PATH: &str = "zz/inventory";
 /// Where the serial lies below a category: one line `SERIAL INVENTORY-SHA256-HEX`.
 pub const SERIAL_PATH: &str = "zz/serial";
 
+/// The folder of what is outside of every category.
+pub(super) const PRIVATE: &str = ".portolan";
+
 /// `sha256/ab/abcd…`
 fn fan_out(digest: &oci::Digest) -> String {
     let hex = digest.hex();
@@ -45,7 +48,7 @@ impl Tree {
 
     /// What is outside of every category, so that rsync never ships it.
     pub(super) fn private_path(&self, name: &str) -> PathBuf {
-        self.path.join(".portolan").join(name)
+        self.path.join(PRIVATE).join(name)
     }
 
     /// The file of a blob or manifest, whatever categories have it.

@@ -1,10 +1,13 @@
 //! The static tree that mirrors carry: its layout, its inventory, and the order it is written in.
 
+mod disk;
 mod error;
 mod inventory;
 mod layout;
+mod new_blob;
 mod read;
 mod repositories;
+mod state;
 mod write;
 
 use std::path::PathBuf;
@@ -15,9 +18,11 @@ use serde::{Deserialize, Serialize};
 pub use error::Error;
 pub use inventory::{Entry, INVENTORY_LIMIT, Inventory, InventoryError, Kind};
 pub use layout::{CANARY, CANARY_DIGEST, INVENTORY_PATH, SERIAL_PATH};
+pub use new_blob::NewBlob;
 pub use read::{Category, Head};
 pub use repositories::Repositories;
-pub use write::{Former, NewBlob, State, Writer};
+pub use state::{Former, State};
+pub use write::Writer;
 
 /// `[tree]`: the folder that is exported to and that mirrors copy.
 #[derive(Clone, Debug, Serialize, Deserialize, schemars::JsonSchema)]
@@ -26,7 +31,7 @@ pub struct Config {
     /// The folder. Its file system must know hard links.
     pub path: PathBuf,
     /// How long content stays after no tag leads to it any more, so that pinned digests and slow mirrors
-    /// live on.
+    /// live on: 0s to 87600h (ten years).
     #[schemars(with = "String")]
     #[serde(serialize_with = "jiff::fmt::serde::duration::friendly::compact::required")]
     pub keep_former: SignedDuration,

@@ -1,17 +1,20 @@
 use std::{
     fs::{self, File},
-    io::{self, Read},
-    path::Path,
+    io,
 };
 
-use super::{Error, INVENTORY_LIMIT, Inventory, Repositories, Tree, layout::CANARY_DIGEST};
+use super::{
+    Error, INVENTORY_LIMIT, Inventory, Repositories, Tree,
+    disk::{open_file, read_file},
+    layout::{CANARY_DIGEST, PRIVATE},
+};
 use crate::{
     mirror::{CategoryName, Serial},
     oci,
 };
 
 /// The longest `zz/serial` we read, in bytes.
-const SERIAL_LIMIT: u64 = 200;
+pub(super) const SERIAL_LIMIT: u64 = 200;
 
 /// What `zz/serial` says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,13 +52,19 @@ pub struct Category {
 }
 
 impl Tree {
-    /// The categories of the tree, sorted, complete or not.
+    /// The categories of the tree, sorted, complete or not. Warns of folders that cannot be categories.
     pub fn category_names(&self) -> Result<Vec<CategoryName>, Error> {
         let mut names = Vec::new();
         for entry in fs::read_dir(&self.path).map_err(Error::at(&self.path))? {
             let entry = entry.map_err(Error::at(&self.path))?;
-            let name = entry.file_name().to_str().and_then(|it| it.parse().ok());
-            names.extend(name.filter(|_| entry.path().is_dir()));
+            let name = entry.file_name();
+            if name == PRIVATE || !entry.path().is_dir() {
+                continue;
+            }
+            match name.to_string_lossy().parse() {
+                Ok(name) => names.push(name),
+                Err(reason) => tracing::warn!("{} is left out: {reason}", entry.path().display()),
+            }
         }
         names.sort();
         Ok(names)
@@ -99,6 +108,10 @@ impl Tree {
             let digest = entry.digest();
             let path = self.blob_path(name, &digest).expect("an inventory has sha256 only");
             match fs::metadata(&path) {
+                Ok(metadata) if !metadata.is_file() => {
+                    let reason = format!("{} is no regular file", path.display());
+                    return Err(Error::HalfWritten { category: name.clone(), reason });
+                }
                 Ok(metadata) if metadata.len() == entry.size => {}
                 Ok(metadata) => {
                     return Err(Error::WrongSize { digest, size: entry.size, found: metadata.len() });
@@ -116,11 +129,7 @@ impl Tree {
     /// Opens a blob or manifest; `None` if the category does not have it.
     pub fn open_blob(&self, category: &CategoryName, digest: &oci::Digest) -> Result<Option<File>, Error> {
         let Some(path) = self.blob_path(category, digest) else { return Ok(None) };
-        match File::open(&path) {
-            Ok(file) => Ok(Some(file)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(Error::at(path)(error)),
-        }
+        open_file(&path)
     }
 }
 
@@ -140,21 +149,6 @@ fn check_tags(name: &CategoryName, category: &Category) -> Result<(), Error> {
     Ok(())
 }
 
-/// A whole file; `None` if there is none. Longer than `limit` bytes is an error.
-pub(super) fn read_file(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, Error> {
-    let file = match File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(Error::at(path)(error)),
-    };
-    let mut bytes = Vec::new();
-    file.take(limit + 1).read_to_end(&mut bytes).map_err(Error::at(path))?;
-    if bytes.len() as u64 > limit {
-        return Err(Error::at(path)(io::Error::other(format!("it is longer than {limit} bytes"))));
-    }
-    Ok(Some(bytes))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -166,5 +160,30 @@ mod tests {
         for text in ["", "7", "7 x\n", &head.render().replace('7', "+7"), head.render().trim_end()] {
             assert_eq!(Head::parse(text), None, "{text:?}");
         }
+    }
+
+    /// What is logged goes into a file.
+    fn logged(work: impl FnOnce()) -> String {
+        let log = tempfile::NamedTempFile::new().unwrap();
+        let file = log.reopen().unwrap();
+        let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(std::sync::Mutex::new(file));
+        tracing::subscriber::with_default(subscriber.finish(), work);
+        fs::read_to_string(log.path()).unwrap()
+    }
+
+    #[test]
+    fn folders_that_cannot_be_categories_are_told() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in [".portolan", "fedora", "my containers", "lost+found", ".snapshot"] {
+            fs::create_dir(folder.path().join(name)).unwrap();
+        }
+        fs::write(folder.path().join("a file"), "").unwrap();
+        let tree = Tree::open(&crate::tree::Config { path: folder.path().into(), ..Default::default() });
+        let log = logged(|| assert_eq!(tree.category_names().unwrap(), ["fedora".parse().unwrap()]));
+        for name in ["my containers", "lost+found", ".snapshot"] {
+            let line = log.lines().find(|it| it.contains(&format!("/{name} is left out: ")));
+            assert!(line.is_some_and(|it| it.contains("WARN") && it.contains("1 to 64 letters")), "{log}");
+        }
+        assert_eq!(log.lines().count(), 3, "{log}");
     }
 }

@@ -1,15 +1,16 @@
 use std::{
-    collections::{BTreeMap, BTreeSet, HashSet},
-    fs::{self, File, OpenOptions, Permissions, TryLockError},
-    io::{self, Write},
-    os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt},
+    collections::{BTreeSet, HashSet},
+    fs::{self, File, OpenOptions, TryLockError},
+    io::Write,
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::atomic::{AtomicU64, Ordering},
 };
 
 use super::{
-    CANARY, CANARY_DIGEST, Entry, Error, INVENTORY_LIMIT, Inventory, Kind, Repositories, Tree,
-    read::{Head, read_file},
+    CANARY, CANARY_DIGEST, Error, INVENTORY_LIMIT, Inventory, Kind, NewBlob, State, Tree,
+    disk::{create_file, create_folder, folder_of, for_each_file, read_file, sync_folder},
+    read::{Head, SERIAL_LIMIT},
     repositories,
 };
 use crate::{
@@ -17,42 +18,8 @@ use crate::{
     oci,
 };
 
-/// Files are readable for all, whatever the umask: rsync and web servers run as other users.
-const FILE_MODE: u32 = 0o644;
-const FOLDER_MODE: u32 = 0o755;
-
-/// Since when content is former, in Unix seconds.
-pub type Former = BTreeMap<oci::Digest, i64>;
-
-/// What is to stand in a category.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct State {
-    /// The category's choice, as one line of JSON.
-    pub selection: String,
-    /// All tags.
-    pub repositories: Repositories,
-    /// All files by digest, former ones and the canary included.
-    pub entries: BTreeMap<[u8; 32], (u64, Kind)>,
-    /// Which of them no tag leads to.
-    pub former: Former,
-}
-
-impl State {
-    fn inventory(&self, category: &CategoryName, serial: Serial) -> Inventory {
-        let entries = self.entries.iter().map(|(digest, (size, kind))| Entry {
-            digest: *digest,
-            size: *size,
-            kind: *kind,
-        });
-        Inventory {
-            category: category.clone(),
-            serial,
-            selection: self.selection.clone(),
-            repositories_digest: oci::Digest::of(&repositories::render(&self.repositories)),
-            entries: entries.collect(),
-        }
-    }
-}
+/// The longest note of the lock's holder that we read, in bytes.
+const HOLDER_LIMIT: u64 = 100;
 
 /// The one that may write to a tree, until it is dropped.
 #[derive(Debug)]
@@ -88,8 +55,11 @@ impl Tree {
             Ok(()) => {}
             Err(TryLockError::Error(source)) => return Err(Error::Io { path, source }),
             Err(TryLockError::WouldBlock) => {
-                let holder = read_file(&path, 100)?.unwrap_or_default();
-                let holder = String::from_utf8_lossy(&holder).trim().to_owned();
+                let holder = read_file(&path, HOLDER_LIMIT)?.unwrap_or_default();
+                let holder = match String::from_utf8_lossy(&holder).trim() {
+                    "" => "a process that has just begun".to_owned(), // and has not written who it is
+                    holder => holder.to_owned(),
+                };
                 return Err(Error::Locked { path, holder });
             }
         }
@@ -130,18 +100,7 @@ impl Writer {
         if digest.sha256().is_none() {
             return Err(Error::Algorithm(*digest));
         }
-        let path = self.temporary_path();
-        let file = create_file(&path)?;
-        let pool_path = self.tree.pool_path(digest);
-        Ok(NewBlob {
-            file,
-            path,
-            pool_path,
-            digest: *digest,
-            size,
-            written: 0,
-            verifier: oci::Verifier::new(*digest),
-        })
+        NewBlob::create(self.temporary_path(), self.tree.pool_path(digest), *digest, size)
     }
 
     /// Takes a manifest in, or other small content; a copy that has gone bad is replaced.
@@ -183,7 +142,7 @@ impl Writer {
     pub fn last_serial(&self) -> Result<Serial, Error> {
         let mut last = 0;
         for category in self.tree.category_names()? {
-            let text = read_file(&self.tree.serial_path(&category), 200)?.unwrap_or_default();
+            let text = read_file(&self.tree.serial_path(&category), SERIAL_LIMIT)?.unwrap_or_default();
             let head = std::str::from_utf8(&text).ok().and_then(Head::parse);
             last = last.max(head.map_or(0, |it| it.serial));
         }
@@ -299,295 +258,5 @@ impl Writer {
     }
 }
 
-/// Content on its way into the pool. Dropped before its end, it leaves nothing.
-pub struct NewBlob {
-    file: File,
-    path: PathBuf,
-    pool_path: PathBuf,
-    digest: oci::Digest,
-    size: u64,
-    written: u64,
-    verifier: oci::Verifier,
-}
-
-impl NewBlob {
-    /// How many bytes were taken so far: where a broken transfer resumes.
-    pub fn written(&self) -> u64 {
-        self.written
-    }
-
-    /// Takes the next bytes; more than the size is refused.
-    pub fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
-        let found = self.written + bytes.len() as u64;
-        if found > self.size {
-            return Err(Error::WrongSize { digest: self.digest, size: self.size, found });
-        }
-        self.file.write_all(bytes).map_err(Error::at(&self.path))?;
-        self.verifier.update(bytes);
-        self.written = found;
-        Ok(())
-    }
-
-    /// Begins anew, for a source that cannot resume.
-    pub fn restart(&mut self) -> Result<(), Error> {
-        self.file = create_file(&self.path)?;
-        self.verifier = oci::Verifier::new(self.digest);
-        self.written = 0;
-        Ok(())
-    }
-
-    /// Verifies size and digest, and puts the content into the pool.
-    pub fn finish(mut self) -> Result<(), Error> {
-        if self.written != self.size {
-            return Err(Error::WrongSize { digest: self.digest, size: self.size, found: self.written });
-        }
-        let verifier = std::mem::replace(&mut self.verifier, oci::Verifier::new(self.digest));
-        verifier
-            .finish()
-            .map_err(|found| Error::WrongBytes { expected: self.digest, found: found.into() })?;
-        self.file.sync_all().map_err(Error::at(&self.path))?;
-        let folder = folder_of(&self.pool_path);
-        create_folder(folder)?;
-        fs::rename(&self.path, &self.pool_path).map_err(Error::at(&self.pool_path))?;
-        sync_folder(folder)
-    }
-}
-
-impl Drop for NewBlob {
-    fn drop(&mut self) {
-        // Gone already when it was finished; and what stays is removed by the next export.
-        let _ = fs::remove_file(&self.path);
-    }
-}
-
-fn folder_of(path: &Path) -> &Path {
-    path.parent().expect("every path of the layout is in a folder")
-}
-
-fn create_file(path: &Path) -> Result<File, Error> {
-    let create = || {
-        let file = OpenOptions::new().write(true).create(true).truncate(true).mode(FILE_MODE).open(path)?;
-        file.set_permissions(Permissions::from_mode(FILE_MODE))?;
-        Ok(file)
-    };
-    create().map_err(Error::at(path))
-}
-
-/// Makes a folder and those above it; what is there already is left as it is.
-fn create_folder(path: &Path) -> Result<(), Error> {
-    if path.is_dir() {
-        return Ok(());
-    }
-    let parent = path.parent().filter(|it| !it.as_os_str().is_empty());
-    parent.map_or(Ok(()), create_folder)?;
-    match fs::create_dir(path) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
-        created => created.map_err(Error::at(path))?,
-    }
-    fs::set_permissions(path, Permissions::from_mode(FOLDER_MODE)).map_err(Error::at(path))?;
-    parent.map_or(Ok(()), sync_folder)
-}
-
-fn sync_folder(path: &Path) -> Result<(), Error> {
-    File::open(path).and_then(|it| it.sync_all()).map_err(Error::at(path))
-}
-
-/// Calls `visit` with path and name of each file of a `sha256` folder.
-fn for_each_file(path: &Path, mut visit: impl FnMut(&Path, &str) -> Result<(), Error>) -> Result<(), Error> {
-    if !path.is_dir() {
-        return Ok(());
-    }
-    for folder in fs::read_dir(path).map_err(Error::at(path))? {
-        let folder = folder.map_err(Error::at(path))?.path();
-        for file in fs::read_dir(&folder).map_err(Error::at(&folder))? {
-            let file = file.map_err(Error::at(&folder))?;
-            visit(&file.path(), &file.file_name().to_string_lossy())?;
-        }
-    }
-    Ok(())
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{oci::MediaType, tree::Config};
-
-    struct Room {
-        _folder: tempfile::TempDir,
-        tree: Tree,
-    }
-
-    fn room() -> Room {
-        let folder = tempfile::tempdir().unwrap();
-        let tree = Tree::open(&Config { path: folder.path().join("a/tree"), ..Config::default() });
-        Room { _folder: folder, tree }
-    }
-
-    fn category(name: &str) -> CategoryName {
-        name.parse().unwrap()
-    }
-
-    /// A manifest `m` with the tag `app:1`, a blob `b`, and the canary.
-    fn state(writer: &Writer) -> State {
-        let mut state = State {
-            selection: "{}".to_owned(),
-            repositories: Repositories::new(),
-            entries: BTreeMap::new(),
-            former: Former::new(),
-        };
-        for (bytes, kind) in
-            [(CANARY, Kind::Blob), (b"b", Kind::Blob), (b"m", Kind::Manifest(MediaType::OciManifest))]
-        {
-            let digest = oci::Digest::of(bytes);
-            writer.store(&digest, bytes).unwrap();
-            state.entries.insert(*digest.sha256().unwrap(), (bytes.len() as u64, kind));
-        }
-        let tags = BTreeMap::from([("1".parse().unwrap(), oci::Digest::of(b"m"))]);
-        state.repositories.insert("app".parse().unwrap(), tags);
-        state
-    }
-
-    #[test]
-    fn a_blob_in_ten_categories_is_stored_once() {
-        let room = room();
-        let writer = room.tree.lock().unwrap();
-        let state = state(&writer);
-        let names: Vec<_> = (0..10).map(|number| category(&format!("c{number}"))).collect();
-        for name in &names {
-            writer.publish(name, &state, 7).unwrap();
-        }
-        let digest = oci::Digest::of(b"b");
-        let places: Vec<_> =
-            names.iter().map(|it| fs::metadata(room.tree.blob_path(it, &digest).unwrap()).unwrap()).collect();
-        assert!(places.iter().all(|it| it.nlink() == 11 && it.ino() == places[0].ino()));
-        assert_eq!(room.tree.category_names().unwrap(), names);
-        assert_eq!(writer.last_serial().unwrap(), 7);
-    }
-
-    #[test]
-    fn what_was_published_is_read_again() {
-        let room = room();
-        let writer = room.tree.lock().unwrap();
-        let (name, state) = (category("c"), state(&writer));
-        writer.publish(&name, &state, 7).unwrap();
-        let read = room.tree.read_category(&name).unwrap();
-        room.tree.verify(&read).unwrap();
-        assert_eq!(read.repositories, state.repositories);
-        assert_eq!(read.inventory.serial, 7);
-        assert_eq!(writer.load_state(&name).unwrap(), state);
-        assert!(writer.is_published(&name, &state));
-        assert!(room.tree.open_blob(&name, &oci::Digest::of(b"b")).unwrap().is_some());
-        assert!(room.tree.open_blob(&name, &oci::Digest::of(b"none")).unwrap().is_none());
-    }
-
-    #[test]
-    fn files_are_readable_for_all() {
-        let room = room();
-        let writer = room.tree.lock().unwrap();
-        let name = category("c");
-        writer.publish(&name, &state(&writer), 7).unwrap();
-        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
-        let blob = room.tree.blob_path(&name, &oci::Digest::of(b"b")).unwrap();
-        for file in [&blob, &room.tree.serial_path(&name), &room.tree.repositories_path(&name)] {
-            assert_eq!(mode(file), 0o644);
-            assert_eq!(mode(folder_of(file)), 0o755);
-        }
-    }
-
-    #[test]
-    fn a_half_written_tree_is_refused_with_the_reason() {
-        #[track_caller]
-        fn check(break_it: impl Fn(&Tree, &CategoryName), part: &str) {
-            let room = room();
-            let writer = room.tree.lock().unwrap();
-            let (name, state) = (category("c"), state(&writer));
-            writer.publish(&name, &state, 7).unwrap();
-            break_it(&room.tree, &name);
-            let error = room.tree.read_category(&name).and_then(|it| room.tree.verify(&it)).unwrap_err();
-            assert!(error.to_string().contains(part), "{error}");
-            assert!(!writer.is_published(&name, &state));
-            writer.publish(&name, &state, 8).unwrap_or_else(|error| panic!("repair: {error}"));
-        }
-        let remove = |path: PathBuf| fs::remove_file(path).unwrap();
-        let write = |path: PathBuf, text: &str| fs::write(path, text).unwrap();
-        check(|tree, name| remove(tree.serial_path(name)), "it has no zz/serial");
-        check(|tree, name| write(tree.serial_path(name), "7"), "zz/serial is not");
-        check(|tree, name| write(tree.inventory_path(name), "x"), "not the one that zz/serial names");
-        check(|tree, name| write(tree.repositories_path(name), "{}"), "not the one that zz/inventory names");
-        check(|tree, name| remove(tree.blob_path(name, &oci::Digest::of(b"b")).unwrap()), "is missing");
-        let swap = |tree: &Tree, name: &CategoryName| {
-            let path = tree.blob_path(name, &oci::Digest::of(b"b")).unwrap();
-            fs::remove_file(&path).unwrap();
-            fs::write(path, "bb").unwrap();
-        };
-        check(swap, "has 2 bytes instead of 1");
-    }
-
-    #[test]
-    fn only_right_bytes_get_in() {
-        let room = room();
-        let writer = room.tree.lock().unwrap();
-        let digest = oci::Digest::of(b"hello");
-        let attempt = |bytes: &[u8]| {
-            let mut blob = writer.start(&digest, 5).unwrap();
-            blob.write(bytes).and_then(|()| blob.finish()).map_err(|error| error.to_string())
-        };
-        assert!(attempt(b"hell").unwrap_err().contains("4 bytes instead of 5"));
-        assert!(attempt(b"hello!").unwrap_err().contains("6 bytes instead of 5"));
-        assert!(attempt(b"jello").unwrap_err().contains("they have the digest"));
-        assert!(!writer.has_blob(&digest, 5));
-        let mut blob = writer.start(&digest, 5).unwrap();
-        blob.write(b"xx").unwrap();
-        blob.restart().unwrap();
-        blob.write(b"hello").unwrap();
-        blob.finish().unwrap();
-        assert!(writer.has_blob(&digest, 5) && !writer.has_blob(&digest, 4));
-        assert_eq!(fs::read_dir(room.tree.private_path("tmp")).unwrap().count(), 0);
-        let sha512 = writer.start(&oci::Digest::Sha512([0; 64]), 5).err().unwrap();
-        assert!(matches!(sha512, Error::Algorithm(_)));
-    }
-
-    #[test]
-    fn a_manifest_that_has_gone_bad_is_replaced() {
-        let room = room();
-        let writer = room.tree.lock().unwrap();
-        let (name, state) = (category("c"), state(&writer));
-        writer.publish(&name, &state, 7).unwrap();
-        let digest = oci::Digest::of(b"m");
-        fs::write(room.tree.pool_path(&digest), "x").unwrap();
-        assert_eq!(writer.read_manifest(&digest).unwrap(), None);
-        writer.store(&digest, b"m").unwrap();
-        assert!(!writer.is_published(&name, &state), "the category still has the bad one");
-        writer.publish(&name, &state, 8).unwrap();
-        assert_eq!(fs::read(room.tree.blob_path(&name, &digest).unwrap()).unwrap(), b"m");
-    }
-
-    #[test]
-    fn one_export_at_a_time_and_it_cleans_up() {
-        let room = room();
-        let writer = room.tree.lock().unwrap();
-        let locked = room.tree.lock().unwrap_err().to_string();
-        assert!(locked.contains(&format!("process {}", std::process::id())), "{locked}");
-        let _forked = writer.lock.try_clone().unwrap(); // as a child has it before it runs its own program
-        drop(writer);
-        fs::write(room.tree.private_path("tmp").join("left"), "x").unwrap();
-        room.tree.lock().unwrap();
-        assert_eq!(fs::read_dir(room.tree.private_path("tmp")).unwrap().count(), 0);
-    }
-
-    #[test]
-    fn what_no_inventory_holds_goes() {
-        let room = room();
-        let writer = room.tree.lock().unwrap();
-        let (name, mut state) = (category("c"), state(&writer));
-        writer.publish(&name, &state, 7).unwrap();
-        let (gone, kept) = (oci::Digest::of(b"b"), oci::Digest::of(b"fresh"));
-        writer.store(&kept, b"fresh").unwrap();
-        state.entries.remove(gone.sha256().unwrap());
-        writer.publish(&name, &state, 8).unwrap();
-        assert!(!room.tree.blob_path(&name, &gone).unwrap().exists());
-        assert_eq!(writer.prune_pool(&HashSet::from([kept])).unwrap(), 1);
-        assert!(!writer.has_blob(&gone, 1) && writer.has_blob(&kept, 5));
-        assert!(writer.is_published(&name, &state));
-    }
-}
+mod tests;

@@ -36,6 +36,14 @@ impl Authority {
         self.certificate.clone()
     }
 
+    /// A key that signs, and its certificate as DER.
+    pub(crate) fn issue_signer(&self, name: &str) -> (KeyPair, Vec<u8>) {
+        let key = KeyPair::generate().expect("a key");
+        let params = CertificateParams::new(vec![name.to_owned()]).expect("a certificate's name");
+        let certificate = params.signed_by(&key, &self.issuer).expect("a certificate");
+        (key, certificate.der().to_vec())
+    }
+
     /// Issues a certificate for `names`; the file is called after the first of them.
     pub(crate) fn issue(&self, names: &[&str]) -> Identity {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();

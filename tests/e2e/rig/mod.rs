@@ -20,5 +20,6 @@ pub(crate) mod raw_registry;
 pub(crate) mod rsync;
 pub(crate) mod server;
 pub(crate) mod skopeo;
+pub(crate) mod token_server;
 pub(crate) mod tree;
 pub(crate) mod world;

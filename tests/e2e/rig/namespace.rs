@@ -45,11 +45,12 @@ pub(crate) const CLIENT_FR: &str = "198.51.100.200";
 pub(crate) const CLIENT_SIX: &str = "2001:db8:fa::200";
 
 /// Every name of the rig and its addresses. The first part of a mirror's name says its country.
-const HOSTS: [(&str, &[&str]); 12] = [
+const HOSTS: [(&str, &[&str]); 13] = [
     ("registry.test", &[REGISTRY]),
     ("six.registry.test", &[REGISTRY_SIX]),
     ("direct.registry.test", &[REGISTRY]),
     ("origin.test", &["192.0.2.5"]),
+    ("token.test", &["192.0.2.6"]),
     ("de.mirror.test", &["192.0.2.11", "2001:db8:de::11"]),
     ("de2.mirror.test", &["192.0.2.12"]),
     ("de3.mirror.test", &["192.0.2.13"]),

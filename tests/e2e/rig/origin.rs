@@ -6,9 +6,28 @@ use std::path::Path;
 use super::http;
 use super::namespace::Namespace;
 use super::program::{Program, command};
+use super::token_server::{self, TokenServer};
 
 /// Its base URL.
 pub(crate) const URL: &str = "https://origin.test";
+
+/// The one user of an origin with [`Access::Password`].
+pub(crate) const USERNAME: &str = "exporter";
+
+/// Their password; a colon is allowed in it, and easily lost.
+pub(crate) const PASSWORD: &str = "correct-horse:battery";
+
+/// USERNAME and PASSWORD as `htpasswd -B` writes them. docker-registry takes bcrypt only.
+const HTPASSWD: &str = "exporter:$2b$04$qgcuJ15l8QSNXFvyDNq/FevZLGFDyZ5Df3m9SQ8fTjRWnOoCVu59a\n";
+
+/// Who may read and write.
+pub(crate) enum Access<'a> {
+    Everybody,
+    /// By Basic authentication.
+    Password,
+    /// Who brings a token that this issuer has signed.
+    Token(&'a TokenServer),
+}
 
 pub(crate) struct Origin {
     program: Program,
@@ -22,18 +41,25 @@ pub(crate) struct Request {
 }
 
 impl Origin {
+    /// An origin that asks nobody for a login.
     pub(crate) fn start(namespace: &Namespace) -> Origin {
+        Origin::guarded(namespace, &Access::Everybody)
+    }
+
+    /// An origin with what former origins of this world have stored.
+    pub(crate) fn guarded(namespace: &Namespace, access: &Access) -> Origin {
         let folder = namespace.folder.join("origin");
         fs::create_dir_all(&folder).expect("the origin's folder");
         let identity = namespace.authority.issue(&["origin.test"]);
         let config = folder.join("config.yml");
-        fs::write(&config, render_config(&folder, &identity.certificate, &identity.key))
-            .expect("its configuration");
+        let text = render_config(&folder, &identity.certificate, &identity.key);
+        fs::write(&config, text + &render_access(&folder, access)).expect("its configuration");
         let mut registry = command("docker-registry");
         registry.arg("serve").arg(&config);
         let mut program = Program::start("docker-registry", &folder, registry);
         program.wait_until("answer to /v2/", || {
-            http::try_get(&format!("{URL}/v2/"), &[]).is_some_and(|answer| answer.status == 200)
+            http::try_get(&format!("{URL}/v2/"), &[])
+                .is_some_and(|answer| [200, 401].contains(&answer.status))
         });
         Origin { program }
     }
@@ -88,4 +114,23 @@ http:
   tls: {{certificate: "{certificate}", key: "{key}"}}
 "#
     )
+}
+
+/// The section `auth` of its configuration.
+fn render_access(folder: &Path, access: &Access) -> String {
+    match access {
+        Access::Everybody => String::new(),
+        Access::Password => {
+            let path = folder.join("htpasswd");
+            fs::write(&path, HTPASSWD).expect("the origin's htpasswd");
+            format!("auth:\n  htpasswd: {{realm: tests, path: \"{}\"}}\n", path.display())
+        }
+        Access::Token(server) => format!(
+            "auth:\n  token: {{realm: \"{}\", service: {}, issuer: {}, rootcertbundle: \"{}\"}}\n",
+            token_server::REALM,
+            token_server::SERVICE,
+            token_server::ISSUER,
+            server.roots.display()
+        ),
+    }
 }

@@ -23,6 +23,8 @@ pub(crate) struct Request {
     pub(crate) path: String,
     /// Header `Range`, if any.
     pub(crate) range: Option<String>,
+    /// Header `Authorization`, if any.
+    pub(crate) authorization: Option<String>,
     /// The status that was sent.
     pub(crate) status: u16,
 }
@@ -171,16 +173,18 @@ fn read_request(stream: &mut impl BufRead) -> io::Result<Request> {
     let (Some(method), Some(path)) = (words.next(), words.next()) else {
         return Err(io::ErrorKind::InvalidData.into());
     };
-    let mut request = Request { method: method.into(), path: path.into(), range: None, status: 0 };
+    let (method, path) = (method.to_owned(), path.to_owned());
+    let mut request = Request { method, path, range: None, authorization: None, status: 0 };
     loop {
         let mut line = String::new();
         if stream.read_line(&mut line)? == 0 || line == "\r\n" {
             return Ok(request);
         }
-        if let Some((name, value)) = line.split_once(':')
-            && name.eq_ignore_ascii_case("range")
-        {
-            request.range = Some(value.trim().to_owned());
+        let Some((name, value)) = line.split_once(':') else { continue };
+        match name.to_ascii_lowercase().as_str() {
+            "range" => request.range = Some(value.trim().to_owned()),
+            "authorization" => request.authorization = Some(value.trim().to_owned()),
+            _ => {}
         }
     }
 }

@@ -1,0 +1,119 @@
+use std::{fmt::Display, ops::RangeInclusive};
+
+use jiff::SignedDuration;
+
+use super::Config;
+
+// What is outside of these is a slip of the pen. The comments of the keys name the same ranges.
+const DATABASE_CONNECTIONS: RangeInclusive<u32> = 1..=100;
+const ORIGIN_CONNECTIONS: RangeInclusive<usize> = 1..=100;
+const KEEP_FORMER: RangeInclusive<SignedDuration> = SignedDuration::ZERO..=SignedDuration::from_hours(87_600);
+/// Of `portolan run`, between two exports or crawls.
+const INTERVAL: RangeInclusive<SignedDuration> =
+    SignedDuration::from_secs(1)..=SignedDuration::from_hours(720);
+/// In bytes; the largest is what a manifest may have.
+const SMALL_BLOB_LIMIT: RangeInclusive<u64> = 0..=4 * 1024 * 1024;
+const CRAWL_HOSTS: RangeInclusive<usize> = 1..=1_000;
+const CRAWL_CONNECTIONS: RangeInclusive<usize> = 1..=64;
+const CRAWL_TIMEOUT: RangeInclusive<SignedDuration> =
+    SignedDuration::from_secs(1)..=SignedDuration::from_hours(1);
+const CRAWL_HOST_TIMEOUT: RangeInclusive<SignedDuration> =
+    SignedDuration::from_secs(1)..=SignedDuration::from_hours(24);
+/// In bytes.
+const CRAWL_HASH_BYTES: RangeInclusive<u64> = 0..=64 * 1024 * 1024 * 1024;
+const SERVE_MAX_URLS: RangeInclusive<usize> = 1..=1_000;
+const SERVE_WORKERS: RangeInclusive<usize> = 0..=1_024;
+const SERVE_DRAIN: RangeInclusive<SignedDuration> = SignedDuration::ZERO..=SignedDuration::from_hours(1);
+
+/// A value that cannot be meant.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("{key} = {value} is out of range: it can be {least} to {most}")]
+pub struct OutOfRange {
+    /// As `crawl.hosts`.
+    key: &'static str,
+    value: String,
+    least: String,
+    most: String,
+}
+
+/// Is every number and duration within its range?
+pub(super) fn check(config: &Config) -> Result<(), OutOfRange> {
+    let Config { database, origin, tree, export, scan, crawl, serve, .. } = config;
+    within("database.connections", &database.connections, &DATABASE_CONNECTIONS)?;
+    within("origin.connections", &origin.connections, &ORIGIN_CONNECTIONS)?;
+    within("tree.keep_former", &tree.keep_former, &KEEP_FORMER)?;
+    within("export.interval", &export.interval, &INTERVAL)?;
+    within("scan.small_blob_limit", &scan.small_blob_limit, &SMALL_BLOB_LIMIT)?;
+    within("crawl.interval", &crawl.interval, &INTERVAL)?;
+    within("crawl.hosts", &crawl.hosts, &CRAWL_HOSTS)?;
+    within("crawl.connections", &crawl.connections, &CRAWL_CONNECTIONS)?;
+    within("crawl.timeout", &crawl.timeout, &CRAWL_TIMEOUT)?;
+    within("crawl.host_timeout", &crawl.host_timeout, &CRAWL_HOST_TIMEOUT)?;
+    within("crawl.hash_bytes", &crawl.hash_bytes, &CRAWL_HASH_BYTES)?;
+    within("serve.max_urls", &serve.max_urls, &SERVE_MAX_URLS)?;
+    within("serve.workers", &serve.workers, &SERVE_WORKERS)?;
+    within("serve.drain", &serve.drain, &SERVE_DRAIN)
+}
+
+fn within<T: PartialOrd + Display>(
+    key: &'static str,
+    value: &T,
+    range: &RangeInclusive<T>,
+) -> Result<(), OutOfRange> {
+    if range.contains(value) {
+        return Ok(());
+    }
+    // `#` prints durations as people write them, and numbers as ever.
+    let text = |it: &T| format!("{it:#}");
+    Err(OutOfRange { key, value: text(value), least: text(range.start()), most: text(range.end()) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_that_cannot_be_meant_are_refused() {
+        /// `least` and `most` are good, one step beyond is not.
+        #[track_caller]
+        fn check(key: &str, below: Option<&str>, least: &str, most: &str, beyond: &str) {
+            let (section, name) = key.split_once('.').unwrap();
+            let judge = |value: &str| {
+                let text = format!("[{section}]\n{name} = {value}\n");
+                super::check(&Config::parse(&text).unwrap()).map_err(|error| error.to_string())
+            };
+            assert_eq!((judge(least), judge(most)), (Ok(()), Ok(())), "{key}");
+            let shown = |value: &str| value.replace('"', "");
+            for value in below.into_iter().chain([beyond]) {
+                let range = format!("it can be {} to {}", shown(least), shown(most));
+                let expected = format!("{key} = {} is out of range: {range}", shown(value));
+                assert_eq!(judge(value), Err(expected));
+            }
+        }
+        check("database.connections", Some("0"), "1", "100", "101");
+        check("origin.connections", Some("0"), "1", "100", "101");
+        check("tree.keep_former", Some("\"1s ago\""), "\"0s\"", "\"87600h\"", "\"87600h 1s\"");
+        check("export.interval", Some("\"999ms\""), "\"1s\"", "\"720h\"", "\"720h 1s\"");
+        check("scan.small_blob_limit", None, "0", "4194304", "4194305");
+        check("crawl.interval", Some("\"1h ago\""), "\"1s\"", "\"720h\"", "\"720h 1s\"");
+        check("crawl.hosts", Some("0"), "1", "1000", "1001");
+        check("crawl.connections", Some("0"), "1", "64", "65");
+        check("crawl.timeout", Some("\"0s\""), "\"1s\"", "\"1h\"", "\"1h 1s\"");
+        check("crawl.host_timeout", Some("\"0s\""), "\"1s\"", "\"24h\"", "\"24h 1s\"");
+        check("crawl.hash_bytes", None, "0", "68719476736", "68719476737");
+        check("serve.max_urls", Some("0"), "1", "1000", "1001");
+        check("serve.workers", None, "0", "1024", "1025");
+        check("serve.drain", Some("\"1s ago\""), "\"0s\"", "\"1h\"", "\"1h 1s\"");
+    }
+
+    #[test]
+    fn the_file_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("portolan.toml");
+        std::fs::write(&path, "[crawl]\ntimeout = \"-30s\"\n").unwrap();
+        let error = Config::load(Some(&path), |_| None).unwrap_err().to_string();
+        for part in [&path.display().to_string(), "crawl.timeout = 30s ago", "1s to 1h"] {
+            assert!(error.contains(part), "{part} is not in {error}");
+        }
+    }
+}
