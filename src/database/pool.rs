@@ -6,7 +6,7 @@ use std::{
 
 use diesel::{
     QueryResult,
-    r2d2::{NopErrorHandler, Pool, PooledConnection},
+    r2d2::{ManageConnection as _, NopErrorHandler, Pool, PooledConnection},
 };
 use serde::{Deserialize, Serialize};
 
@@ -137,7 +137,11 @@ impl Database {
 
     /// Makes and migrates the embedded database; only checks a PostgreSQL, which is migrated by
     /// `portolan migrate` alone.
+    ///
+    /// Fails at once, not after the pool's wait, when the database cannot be opened.
     pub fn prepare(&self) -> Result<(), Error> {
+        let opened = Connector(self.url.clone()).connect();
+        drop(opened.map_err(|error| self.connect_error(&error))?);
         match self.url {
             DatabaseUrl::Sqlite(_) => self.migrate().map(drop),
             DatabaseUrl::Postgres(_) => self.check_migrated(),
@@ -149,10 +153,11 @@ impl Database {
     }
 
     fn connect(&self) -> Result<PooledConnection<Connector>, Error> {
-        self.pool.get().map_err(|error| Error::Connect {
-            database: format!("{:?}", self.url),
-            reason: error.to_string(),
-        })
+        self.pool.get().map_err(|error| self.connect_error(&error))
+    }
+
+    fn connect_error(&self, reason: &dyn std::error::Error) -> Error {
+        Error::Connect { database: format!("{:?}", self.url), reason: reason.to_string() }
     }
 }
 
@@ -174,6 +179,18 @@ mod tests {
             let after = database.generations().unwrap();
             assert_eq!(after, Generations { hosts: before.hosts + 1, ..before });
         });
+    }
+
+    #[test]
+    fn a_file_that_is_no_database_is_told_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("no.db");
+        std::fs::write(&path, "this is no database\n".repeat(500)).unwrap();
+        let database = Database::open(&Config { url: DatabaseUrl::Sqlite(path), connections: 1 });
+        let start = Instant::now();
+        let error = database.prepare().unwrap_err().to_string();
+        assert!(error.contains("no.db") && error.ends_with("file is not a database"), "{error}");
+        assert!(start.elapsed() < CONNECTION_WAIT);
     }
 
     #[test]

@@ -27,13 +27,13 @@ pub struct Config {
     /// May a client that came by HTTPS be sent to a mirror by plain HTTP? Digests keep the bytes safe, but
     /// some clients refuse.
     pub http_mirrors: bool,
-    /// The most mirrors in a metalink or mirror list.
+    /// The most mirrors in a metalink or mirror list, 1 to 1000.
     pub max_urls: usize,
     /// Are whole client addresses written to the log? Otherwise only their /24 or /48.
     pub whole_addresses: bool,
-    /// Threads that answer; 0 is one for each processor.
+    /// Threads that answer, up to 1024; 0 is one for each processor.
     pub workers: usize,
-    /// How long a stop waits for downloads that run.
+    /// How long a stop waits for downloads that run, up to 1h.
     #[schemars(with = "String")]
     #[serde(serialize_with = "jiff::fmt::serde::duration::friendly::compact::required")]
     pub drain: SignedDuration,

@@ -22,6 +22,9 @@ pub enum Error {
         /// What the system said.
         source: io::Error,
     },
+    /// Another process keeps its state there.
+    #[error("the state folder {} belongs to a `serve` that runs; give this one its own: serve.state", .0.display())]
+    Held(PathBuf),
     /// The file is not what was written.
     #[error("{} is refused: {reason}", path.display())]
     Damaged {

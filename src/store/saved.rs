@@ -1,5 +1,5 @@
 use std::{
-    fs::{self, File},
+    fs::{self, File, TryLockError},
     io::{self, Read as _, Write as _},
     path::{Path, PathBuf},
     time::SystemTime,
@@ -18,10 +18,19 @@ const MAGIC: &[u8; 16] = b"portolan-part-1\n";
 /// Magic, then the SHA-256 of the rest. A multiple of 16, so that the rest is aligned.
 const HEADER: usize = 16 + 32;
 
-/// The folder that `serve` keeps its state in.
+/// The folder that `serve` keeps its state in. Nobody else writes there as long as this lives.
 #[derive(Debug)]
 pub struct Store {
     folder: PathBuf,
+    lock: File,
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        // Closing alone would not do while a child process, just forked, still has the file open. An error
+        // leaves the lock to the end of the process.
+        let _ = self.lock.unlock();
+    }
 }
 
 /// A part that can be saved on its own.
@@ -66,10 +75,17 @@ pub struct Saved<P> {
 }
 
 impl Store {
-    /// Opens the folder; makes it if it is not there.
+    /// Opens the folder; makes it if it is not there. Fails when another process has it open: two that append
+    /// to one bodies file would destroy each other's.
     pub fn open(folder: &Path) -> Result<Self, Error> {
         fs::create_dir_all(folder).map_err(Error::io("making the folder", folder))?;
-        Ok(Self { folder: folder.to_owned() })
+        let path = folder.join("lock");
+        let lock = File::create(&path).map_err(Error::io("opening", &path))?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Self { folder: folder.to_owned(), lock }),
+            Err(TryLockError::WouldBlock) => Err(Error::Held(folder.to_owned())),
+            Err(TryLockError::Error(source)) => Err(Error::io("locking", path)(source)),
+        }
     }
 
     /// Where it keeps its files.
@@ -140,7 +156,7 @@ fn read<P: Part>(path: &Path) -> Result<Option<Saved<P>>, Error> {
         return Err(damaged("it was written by another version of portolan"));
     }
     // rkyv reads numbers in place, so the bytes have to be aligned.
-    let mut body = AlignedVec::<16>::with_capacity(metadata.len() as usize - HEADER);
+    let mut body = AlignedVec::<16>::with_capacity((metadata.len() as usize).saturating_sub(HEADER));
     body.extend_from_reader(&mut file).map_err(Error::io("reading", path))?;
     if header[16..] != *Sha256::digest(&body) {
         return Err(damaged("its checksum is wrong"));
@@ -167,6 +183,15 @@ mod tests {
         let saved = store.load::<HoldingRows>().unwrap().unwrap();
         assert_eq!(saved.part, rows(2));
         assert!(saved.refused.is_none());
+    }
+
+    #[test]
+    fn a_folder_belongs_to_one_at_a_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        assert!(matches!(Store::open(folder.path()), Err(Error::Held(_))));
+        drop(store);
+        Store::open(folder.path()).unwrap();
     }
 
     #[test]
