@@ -124,6 +124,30 @@ fn a_stop_lets_downloads_end() {
 }
 
 #[test]
+fn a_certificate_is_renewed_under_a_running_server() {
+    namespace::enter(|namespace| {
+        let world = World::new(namespace, Engine::Sqlite);
+        let serve = world.portolan.serve();
+        let (by_name, by_address) =
+            ("https://registry.test/v2/".to_owned(), format!("https://{REGISTRY}/v2/"));
+        assert!(http::try_get(&by_address, &[]).is_none(), "the first certificate does not name the address");
+
+        // Somebody copies the new pair, one file after the other.
+        let identity = namespace.authority.issue(&["registry.test", REGISTRY]);
+        let key = std::fs::read(&identity.key).unwrap();
+        std::fs::write(&identity.key, "half of a key").unwrap();
+        let lost = wait_for(Duration::from_secs(2), || http::try_get(&by_name, &[]).is_none());
+        assert!(!lost, "a pair that does not fit took the place of one that does\n{}", serve.log());
+        std::fs::write(&identity.key, key).unwrap();
+        let start = Instant::now();
+        let renewed = wait_for(Duration::from_secs(10), || http::try_get(&by_address, &[]).is_some());
+        assert!(renewed, "the new certificate is not used\n{}", serve.log());
+        eprintln!("the new certificate was used after {:?}", start.elapsed());
+        serve.stop();
+    });
+}
+
+#[test]
 fn systemd_is_told_of_start_and_stop() {
     namespace::enter(|namespace| {
         let world = World::new(namespace, Engine::Sqlite);
