@@ -94,6 +94,9 @@ impl Answer {
     }
 }
 
+/// A terminal with fewer columns gets its tables unbroken.
+const NARROWEST: u16 = 40;
+
 /// A table of many things of a kind: a row each.
 pub(super) fn list(header: &[&str]) -> Table {
     let mut table = details();
@@ -104,7 +107,11 @@ pub(super) fn list(header: &[&str]) -> Table {
 /// A table of one thing: a row for each of its fields, name and value.
 pub(super) fn details() -> Table {
     let mut table = Table::new();
-    table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
+    table.load_preset(presets::NOTHING);
+    // Some terminals tell 0.
+    if table.width().is_some_and(|it| it >= NARROWEST) {
+        table.set_content_arrangement(ContentArrangement::Dynamic);
+    }
     table
 }
 

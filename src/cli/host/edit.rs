@@ -63,9 +63,6 @@ pub(in crate::cli) struct HostEdit {
     /// The operators want it on
     #[arg(long, value_name = "BOOL")]
     admin_active: Option<bool>,
-    /// Take it out of all answers for a while
-    #[arg(long, value_name = "BOOL")]
-    drained: Option<bool>,
     /// A country it serves, and no others; may be given many times
     #[arg(long = "country-allowed", value_name = "COUNTRY")]
     countries_allowed: Option<Vec<Country>>,
@@ -115,7 +112,6 @@ impl From<HostEdit> for HostChange {
             private: edit.private,
             user_active: edit.user_active,
             admin_active: edit.admin_active,
-            drained: edit.drained,
             contacts: list_or_none(edit.contacts, edit.no_contact).map(|it| it.join("\n")),
             comment: edit.comment,
             ..Self::default()

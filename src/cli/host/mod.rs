@@ -16,7 +16,7 @@ use super::{
 use crate::{
     database::{
         Database, Part,
-        host::{self, Host, NewHost},
+        host::{self, Host, HostChange, NewHost},
     },
     mirror::{Asn, Bandwidth, CategoryName, Country, HostName, HostUrl, Place, SiteName},
 };
@@ -49,6 +49,16 @@ pub(super) enum Command {
     },
     /// Remove a host with all that belongs to it
     Remove {
+        /// The host
+        name: HostName,
+    },
+    /// Take a host out of all answers, within 2 seconds, until `undrain`
+    Drain {
+        /// The host
+        name: HostName,
+    },
+    /// Offer a drained host again
+    Undrain {
         /// The host
         name: HostName,
     },
@@ -114,6 +124,8 @@ fn answer(command: Command, database: &Database) -> anyhow::Result<Answer> {
             database.write(Part::Hosts, |it| host::delete(it, host.id))?;
             Ok(Answer::message(&format!("removed the host {name}"))?)
         }
+        Command::Drain { name } => drain(database, &name, true),
+        Command::Undrain { name } => drain(database, &name, false),
         Command::OptIn { host, category, urls } => opt_in::opt_in(database, &host, &category, &urls),
         Command::OptOut { host, category } => opt_in::opt_out(database, &host, &category),
     }
@@ -149,6 +161,15 @@ fn insert(database: &Database, name: HostName, add: HostAdd) -> anyhow::Result<A
     let host = database.write(Part::Hosts, |it| host::insert(it, &new))?;
     let message = format!("added the host {0}; next: portolan host opt-in {0} CATEGORY --url URL", host.name);
     Ok(Answer::new(&View::load(database, &host)?)?.line(message))
+}
+
+fn drain(database: &Database, name: &HostName, drained: bool) -> anyhow::Result<Answer> {
+    let host = find(database, name)?;
+    let change = HostChange { drained: Some(drained), ..HostChange::default() };
+    database.write(Part::Hosts, |it| host::update(it, host.id, &change))?;
+    let view = View::load(database, &find(database, name)?)?;
+    let message = if drained { "drained" } else { "drained no more" };
+    Ok(Answer::new(&view)?.line(format_args!("the host {name} is {message}")))
 }
 
 fn list(database: &Database) -> anyhow::Result<Answer> {

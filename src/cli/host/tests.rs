@@ -176,7 +176,8 @@ fn a_mirror_admin_sees_why_nobody_comes() {
     shell.crawl(CrawlState::Lying, &[1], Reach::Up, Some("wrong bytes"));
     shell.not_offered(&["switched off by the crawler: wrong bytes"]);
     shell.crawl(CrawlState::UpToDate, &[1], Reach::Up, None);
-    shell.run("host edit m1.example.org --user-active false --drained true --private true");
+    shell.run("host edit m1.example.org --user-active false --private true");
+    shell.run("host drain m1.example.org");
     shell.run("site edit uni --admin-active false");
     shell.not_offered(&[
         "its site is switched off by the operators",
@@ -187,6 +188,7 @@ fn a_mirror_admin_sees_why_nobody_comes() {
     let text = shell.run("host show m1.example.org").text();
     assert!(text.starts_with("not offered: its site is switched off by the operators\n"), "{text}");
     assert!(text.ends_with("in 1.5 s: up-to-date\nfedora http://m1/fedora: up-to-date: as it should be\n"));
+    assert_eq!(shell.run("host undrain m1.example.org").json()["drained"], false);
 }
 
 #[test]
@@ -319,7 +321,7 @@ fn bad_values_are_refused_and_their_argument_is_named() {
     check(&shell, "host edit m1.example.org", "--country", "required");
     assert_eq!(shell.fails("host edit m1.example.org").matches("--country <").count(), 1);
     check(&shell, "host edit m1.example.org --country DE --no-country", "--no-country", "cannot be used");
-    check(&shell, "host edit m1.example.org --drained maybe", "--drained", "true, false");
+    check(&shell, "host edit m1.example.org --private maybe", "--private", "true, false");
     check(&shell, "host opt-in m1.example.org fedora", "--url", "required");
     check(&shell, "host opt-in m1.example.org fedora --url http://a:b@c/", "--url", "password");
     check(&shell, "site edit uni --url ftp://x", "--url", "a page looks like");
