@@ -21,7 +21,7 @@ pub(super) async fn run(options: &Options, config: &Config) -> anyhow::Result<Ex
     let exporter = Exporter::new(&config.origin, &config.tree, &config.category)?;
     let summary = exporter.run(Timestamp::now(), &Progress::on_standard_error()).await?;
     print_result(&summary, options.json, render)?;
-    Ok(if summary.faults.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if summary.is_whole() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// A line for each category, and one for each thing that did not go well.
@@ -50,8 +50,14 @@ fn render(summary: &Summary) -> String {
             layer.digest, layer.repository, layer.tag
         );
     }
+    for pattern in &summary.unmatched {
+        let _ = writeln!(text, "warning: {pattern}");
+    }
     for fault in &summary.faults {
         let _ = writeln!(text, "not exported: {fault}");
+    }
+    for refusal in &summary.refused {
+        let _ = writeln!(text, "not exported: {refusal}");
     }
     text
 }

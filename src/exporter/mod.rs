@@ -2,6 +2,7 @@
 
 mod error;
 mod image;
+mod listing;
 mod observer;
 mod run;
 mod selection;
@@ -16,7 +17,7 @@ pub use image::{CHILDREN_LIMIT, DEPTH_LIMIT, MANIFESTS_LIMIT};
 pub use observer::{Observer, Transfer};
 pub use run::Exporter;
 pub use selection::CategoryConfig;
-pub use summary::{CategorySummary, Fault, Fetched, ForeignLayer, Summary};
+pub use summary::{CategorySummary, Fault, Fetched, ForeignLayer, Refusal, Summary, Unmatched};
 
 /// Runs what waits for the disk where it holds up nobody.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {

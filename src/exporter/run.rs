@@ -8,8 +8,10 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::sync::Semaphore;
 
 use super::{
-    CategoryConfig, CategorySummary, Error, Fault, ForeignLayer, ImageError, Observer, Summary, blocking,
+    CategoryConfig, CategorySummary, Error, Fault, ForeignLayer, ImageError, Observer, Refusal, Summary,
+    blocking,
     image::{Closure, Manifests, Wanted, add_entry},
+    listing::Listing,
     selection::Selection,
     transfer::Transfers,
 };
@@ -79,6 +81,7 @@ impl Exporter {
             transfers: Arc::new(transfers),
             previous: load_states(&writer, &self.selections)?,
             next: Vec::new(),
+            listing: Listing::default(),
             keep: HashSet::new(),
             summary: Summary::default(),
             writer,
@@ -117,6 +120,7 @@ struct Run<'a> {
     previous: Vec<State>,
     /// By category, as the selections are.
     next: Vec<State>,
+    listing: Listing,
     /// Content of images that failed half way: it waits in the pool for the next run.
     keep: HashSet<Digest>,
     summary: Summary,
@@ -152,14 +156,14 @@ impl Run<'_> {
         let mut names: BTreeSet<RepositoryName> =
             exporter.selections.iter().flat_map(|it| it.named.clone()).collect();
         if exporter.selections.iter().any(|it| it.has_patterns) {
-            let known = if exporter.repositories.is_empty() {
+            self.listing.known = if exporter.repositories.is_empty() {
                 self.list_catalog().await?
             } else {
                 exporter.repositories.clone()
             };
             let is_taken =
                 |name: &RepositoryName| exporter.selections.iter().any(|it| it.takes_repository(name));
-            names.extend(known.into_iter().filter(is_taken));
+            names.extend(self.listing.known.iter().filter(|it| is_taken(it)).cloned());
         }
         Ok(names.into_iter().collect())
     }
@@ -184,36 +188,33 @@ impl Run<'_> {
             .buffer_unordered(self.exporter.connections)
             .collect()
             .await;
-        let mut images = Vec::new();
         for (list, name) in lists {
-            match list {
-                Ok(Some(tags)) => {
-                    let tags = self.parse_tags(&name, tags);
-                    images.extend(tags.into_iter().map(|tag| (name.clone(), tag)));
-                }
+            let tags = match list {
+                Ok(Some(tags)) => Ok(self.parse_tags(&name, tags)),
                 // The catalog of many registries still names a repository whose last tag is gone.
-                Ok(None) if !self.is_named(&name) => {}
-                Ok(None) => self.keep_repository(&name, "the origin has no such repository").await,
-                Err(error) => self.keep_repository(&name, &error.to_string()).await,
+                Ok(None) if !self.is_named(&name) => Ok(BTreeSet::new()),
+                Ok(None) => Err("the origin has no such repository".to_owned()),
+                Err(error) => Err(error.to_string()),
+            };
+            if let Err(reason) = &tags {
+                self.keep_repository(&name, reason).await;
             }
+            self.listing.tags.insert(name, tags.ok());
         }
-        images.sort();
-        images
+        self.listing.images(&self.exporter.selections)
     }
 
     fn is_named(&self, name: &RepositoryName) -> bool {
         self.exporter.selections.iter().any(|it| it.named.contains(name))
     }
 
-    /// The tags that any category takes; those that break the grammar are faults.
+    /// The tags of a repository; those that break the grammar are faults.
     fn parse_tags(&mut self, name: &RepositoryName, texts: Vec<String>) -> BTreeSet<Tag> {
         let mut tags = BTreeSet::new();
         for text in texts {
             match text.parse() {
                 Ok(tag) => {
-                    if self.exporter.selections.iter().any(|it| it.takes(name, &tag)) {
-                        tags.insert(tag);
-                    }
+                    tags.insert(tag);
                 }
                 Err(error) => self.add_fault(name.as_str(), Some(&text), error),
             }
@@ -318,6 +319,11 @@ impl Run<'_> {
         let serial = now.as_second().max(self.writer.last_serial()? + 1);
         let states = std::mem::take(&mut self.next).into_iter().zip(std::mem::take(&mut self.previous));
         for (selection, (mut state, previous)) in self.exporter.selections.iter().zip(states) {
+            if state.repositories.is_empty() {
+                self.refuse(selection);
+                continue;
+            }
+            self.summary.unmatched.extend(self.listing.unmatched(selection));
             self.keep_former(&mut state, &previous, now);
             let (writer, name) = (self.writer.clone(), selection.category.clone());
             let summary = blocking(move || publish_one(&writer, name, &state, serial)).await?;
@@ -330,6 +336,15 @@ impl Run<'_> {
         self.summary.faults.sort();
         self.summary.foreign_layers.sort();
         Ok(())
+    }
+
+    /// A category without any image is a slip in the configuration, or at the origin: written, it would
+    /// withdraw all images from all mirrors.
+    fn refuse(&mut self, selection: &Selection) {
+        let category = selection.category.clone();
+        let refusal = Refusal { category, reason: self.listing.why_empty(selection) };
+        self.observer.note(&refusal.to_string());
+        self.summary.refused.push(refusal);
     }
 
     /// Content that no tag leads to any more stays for a while: digests are pinned, mirrors are slow.
@@ -350,8 +365,10 @@ impl Run<'_> {
     fn note_strangers(&self) -> Result<(), Error> {
         for name in self.exporter.tree.category_names()? {
             if !self.exporter.selections.iter().any(|it| it.category == name) {
-                let text =
-                    format!("category {name} is in the tree but not in the configuration; it stays as it is");
+                let text = format!(
+                    "category {name} is in the tree but not in the configuration; it stays as it is; to end it, \
+                     remove its folder from the tree, then run `portolan scan`"
+                );
                 self.observer.note(&text);
             }
         }

@@ -1,3 +1,5 @@
+use std::collections::HashSet;
+
 use globset::{Glob, GlobSet, GlobSetBuilder};
 use serde::{Deserialize, Serialize};
 
@@ -30,8 +32,8 @@ fn everything() -> Vec<String> {
 /// A category's choice, ready to be asked.
 pub(super) struct Selection {
     pub(super) category: CategoryName,
-    repositories: GlobSet,
-    tags: GlobSet,
+    pub(super) repositories: Patterns,
+    pub(super) tags: Patterns,
     /// Names without a pattern.
     pub(super) named: Vec<RepositoryName>,
     /// Is there a pattern, so that a list of all names is needed?
@@ -62,8 +64,8 @@ impl Selection {
         let text = Text { repositories: &config.repositories, tags: &config.tags };
         Ok(Self {
             category: config.name.clone(),
-            repositories: compile(&config.repositories).map_err(|(it, reason)| refused(it, reason))?,
-            tags: compile(&config.tags).map_err(|(it, reason)| refused(it, reason))?,
+            repositories: Patterns::new(&config.repositories).map_err(|(it, reason)| refused(it, reason))?,
+            tags: Patterns::new(&config.tags).map_err(|(it, reason)| refused(it, reason))?,
             has_patterns: named.len() < config.repositories.len(),
             named,
             text: serde_json::to_string(&text).expect("texts are JSON"),
@@ -71,11 +73,11 @@ impl Selection {
     }
 
     pub(super) fn takes_repository(&self, name: &RepositoryName) -> bool {
-        self.repositories.is_match(name.as_str())
+        self.repositories.set.is_match(name.as_str())
     }
 
     pub(super) fn takes(&self, name: &RepositoryName, tag: &Tag) -> bool {
-        self.takes_repository(name) && self.tags.is_match(tag.as_str())
+        self.takes_repository(name) && self.tags.set.is_match(tag.as_str())
     }
 }
 
@@ -83,12 +85,30 @@ fn is_pattern(text: &str) -> bool {
     text.contains(['*', '?', '[', '{'])
 }
 
-fn compile(patterns: &[String]) -> Result<GlobSet, (&str, String)> {
-    let mut builder = GlobSetBuilder::new();
-    for pattern in patterns {
-        builder.add(Glob::new(pattern).map_err(|error| (pattern.as_str(), error.kind().to_string()))?);
+/// Names and patterns, as they stand under one key.
+pub(super) struct Patterns {
+    texts: Vec<String>,
+    /// In the same order.
+    set: GlobSet,
+}
+
+impl Patterns {
+    /// The error has the pattern, and what is wrong with it.
+    fn new(texts: &[String]) -> Result<Self, (&str, String)> {
+        let mut builder = GlobSetBuilder::new();
+        for text in texts {
+            builder.add(Glob::new(text).map_err(|error| (text.as_str(), error.kind().to_string()))?);
+        }
+        let set = builder.build().map_err(|error| ("", error.to_string()))?;
+        Ok(Self { texts: texts.to_owned(), set })
     }
-    builder.build().map_err(|error| ("", error.to_string()))
+
+    /// Those that fit none of these names.
+    pub(super) fn unmatched<'a>(&self, names: impl Iterator<Item = &'a str>) -> impl Iterator<Item = &str> {
+        let found: HashSet<usize> = names.flat_map(|it| self.set.matches(it)).collect();
+        let texts = self.texts.iter().enumerate();
+        texts.filter(move |(number, _)| !found.contains(number)).map(|(_, text)| text.as_str())
+    }
 }
 
 #[cfg(test)]

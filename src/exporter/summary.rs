@@ -8,7 +8,7 @@ use crate::{
 /// What an export did. As JSON it is what `portolan export --json` prints.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Summary {
-    /// Each configured category.
+    /// Each configured category that stands in the tree as it is configured.
     pub categories: Vec<CategorySummary>,
     /// Repositories that were looked at.
     pub repositories: usize,
@@ -22,6 +22,17 @@ pub struct Summary {
     pub foreign_layers: Vec<ForeignLayer>,
     /// What could not be exported. Not empty: the command fails, though all else was exported.
     pub faults: Vec<Fault>,
+    /// Categories that would have nothing in them, and were left as they are. Not empty: the command fails.
+    pub refused: Vec<Refusal>,
+    /// Patterns that fit nothing, beside others of their category that do: a slip, or not there yet.
+    pub unmatched: Vec<Unmatched>,
+}
+
+impl Summary {
+    /// Was everything exported that the configuration asks for?
+    pub fn is_whole(&self) -> bool {
+        self.faults.is_empty() && self.refused.is_empty()
+    }
 }
 
 /// What came from the origin.
@@ -63,6 +74,39 @@ pub struct ForeignLayer {
     pub tag: String,
     /// The layer.
     pub digest: Digest,
+}
+
+/// A category that was not written, and why.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Refusal {
+    /// The category. Its folder, if there is one, is untouched.
+    pub category: CategoryName,
+    /// For people.
+    pub reason: String,
+}
+
+impl std::fmt::Display for Refusal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "category {}: {}", self.category, self.reason)
+    }
+}
+
+/// A pattern that fits nothing at the origin.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Unmatched {
+    /// The category.
+    pub category: CategoryName,
+    /// `repositories` or `tags`.
+    pub key: &'static str,
+    /// As it stands in the configuration.
+    pub pattern: String,
+}
+
+impl std::fmt::Display for Unmatched {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { category, key, pattern } = self;
+        write!(f, "category {category}: nothing at the origin fits `{pattern}` in `{key}`")
+    }
 }
 
 /// What could not be exported, and why.

@@ -511,7 +511,9 @@ async fn blobs_of_a_failed_image_wait_for_the_next_run() {
         content.blobs.remove(&Digest::of(b"late"));
     });
     for _ in 0..2 {
-        assert_eq!(world.export(1000).await.faults.len(), 1);
+        let summary = world.try_export(1000).await.unwrap();
+        assert_eq!(summary.faults.len(), 1);
+        assert!(summary.refused[0].reason.starts_with("none of its images could be exported"), "{summary:?}");
     }
     world.change(|content| content.blob(b"late"));
     let summary = world.export(2000).await;
@@ -554,4 +556,81 @@ async fn names_need_no_catalog() {
 fn an_export_may_run_on_any_thread() {
     fn check<T: Send>(_: impl FnOnce(&'static Exporter) -> T) {}
     check(|exporter| exporter.run(Timestamp::UNIX_EPOCH, &Quiet));
+}
+
+/// A tree with `app:1` and `app:2`, before the configuration changes.
+async fn exported() -> World {
+    let mut world = World::new().await;
+    world.change(|content| {
+        let image = content.image("a");
+        content.tag("app:1", &image);
+        content.tag("app:2", &image);
+    });
+    world.export(1000).await;
+    world
+}
+
+#[tokio::test]
+async fn a_category_that_selects_nothing_stays_as_it_was() {
+    #[track_caller]
+    fn check(summary: &Summary, category: &str, parts: &[&str]) {
+        let [refusal] = &summary.refused[..] else { panic!("{summary:?}") };
+        let text = refusal.to_string();
+        assert!(text.starts_with(&format!("category {category}: ")), "{text}");
+        for part in parts.iter().chain(&["the tree stays as it was"]) {
+            assert!(text.contains(part), "{part} is not in {text}");
+        }
+        assert!(!summary.is_whole() && summary.unmatched.is_empty(), "{summary:?}");
+    }
+    let mut world = exported().await;
+    world.category("other", &["app"]);
+    world.categories[0].tags = vec!["v*".to_owned()];
+    let summary = world.export(2000).await;
+    check(&summary, "main", &["app has 1, 2", "take it out of the configuration"]);
+    assert_eq!(summary.categories.iter().map(|it| it.name.as_str()).collect::<Vec<_>>(), ["other"]);
+    assert_eq!(
+        (world.tags(), world.read("main").inventory.serial),
+        (vec!["app:1".into(), "app:2".into()], 1000)
+    );
+
+    world.categories[0] = CategoryConfig { tags: vec!["*".into()], ..world.categories[0].clone() };
+    world.categories[0].repositories = vec!["appp/*".to_owned()];
+    check(&world.export(3000).await, "main", &["`repositories`", "which has app"]);
+    world.categories[0].repositories = vec!["appp".to_owned()];
+    let summary = world.export(4000).await;
+    check(&summary, "main", &["appp could not be listed"]);
+    assert_eq!(summary.faults[0].to_string(), "appp: the origin has no such repository");
+    assert_eq!((world.tags().len(), world.read("main").inventory.serial), (2, 1000));
+
+    world.categories.remove(0);
+    world.category("new", &["appp"]);
+    check(&world.try_export(5000).await.unwrap(), "new", &["appp could not be listed"]);
+    assert!(!world.folder.path().join("tree/new").exists());
+}
+
+#[tokio::test]
+async fn the_last_tag_of_a_category_does_not_go_unnoticed() {
+    let mut world = exported().await;
+    world.change(|content| content.tags.clear());
+    let summary = world.export(2000).await;
+    assert!(summary.refused[0].reason.contains("which has none"), "{summary:?}");
+    assert_eq!(world.tags().len(), 2);
+}
+
+#[tokio::test]
+async fn a_pattern_that_fits_nothing_beside_others_is_told() {
+    let mut world = exported().await;
+    world.categories[0].repositories = vec!["app".to_owned(), "lib/*".to_owned()];
+    world.categories[0].tags = vec!["1".to_owned(), "v*".to_owned()];
+    let summary = world.export(2000).await;
+    let told: Vec<_> = summary.unmatched.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        told,
+        [
+            "category main: nothing at the origin fits `lib/*` in `repositories`",
+            "category main: nothing at the origin fits `v*` in `tags`",
+        ]
+    );
+    assert!(summary.is_whole());
+    assert_eq!(world.tags(), ["app:1"]);
 }
