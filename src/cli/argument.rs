@@ -46,10 +46,12 @@ pub(super) fn words(text: &str) -> Result<String, String> {
     }
 }
 
-/// A country where a host can stand: one that is on the map, so that UK for GB is noticed.
+/// A country where a host or a network can be: one that is on the map, so that UK for GB is noticed.
 pub(super) fn country(text: &str) -> Result<Country, String> {
     let country: Country = text.parse().map_err(|error| format!("{error}"))?;
-    country.continent().map(|_| country).ok_or_else(|| format!("ISO 3166-1 has no country {country}"))
+    let is_british = country.to_string() == "UK";
+    let hint = if is_british { "; the United Kingdom is GB" } else { "" };
+    country.continent().map(|_| country).ok_or_else(|| format!("ISO 3166-1 has no country {country}{hint}"))
 }
 
 #[cfg(test)]
@@ -97,6 +99,7 @@ mod tests {
     #[test]
     fn countries_are_on_the_map() {
         assert!(country("de").is_ok());
-        assert_eq!(country("UK"), Err("ISO 3166-1 has no country UK".to_owned()));
+        assert_eq!(country("UK"), Err("ISO 3166-1 has no country UK; the United Kingdom is GB".to_owned()));
+        assert_eq!(country("ZZ"), Err("ISO 3166-1 has no country ZZ".to_owned()));
     }
 }

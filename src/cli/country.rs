@@ -4,7 +4,10 @@ use anyhow::bail;
 use clap::Subcommand;
 use serde_json::json;
 
-use super::table::{self, Answer};
+use super::{
+    argument,
+    table::{self, Answer},
+};
 use crate::{
     database::{Database, Part, country},
     mirror::{Continent, Country, Netblock},
@@ -17,6 +20,7 @@ pub(super) enum Command {
     /// Let a country count to another continent than the map's
     Redirect {
         /// Two letters of ISO 3166-1
+        #[arg(value_parser = argument::country)]
         country: Country,
         /// AF, AN, AS, EU, NA, OC or SA
         continent: Continent,
@@ -31,6 +35,7 @@ pub(super) enum Command {
         /// The network
         netblock: Netblock,
         /// Two letters of ISO 3166-1
+        #[arg(value_parser = argument::country)]
         country: Country,
     },
     /// Leave a network's country to GeoIP again

@@ -1,6 +1,6 @@
 use std::{fmt::Write as _, net::IpAddr, process::ExitCode, sync::Arc};
 
-use anyhow::{Context as _, anyhow};
+use anyhow::{Context as _, anyhow, bail};
 use serde::Serialize;
 
 use super::{open_database, print_result, table};
@@ -15,6 +15,9 @@ use crate::{
     },
     oci::{Digest, Reference, RepositoryName},
 };
+
+/// How many names an error shows of what is there.
+const SHOWN: usize = 10;
 
 #[derive(clap::Args)]
 pub(super) struct Options {
@@ -103,6 +106,13 @@ pub(super) fn load(database: &Database) -> anyhow::Result<Snapshot> {
 
 /// `name`, `name:tag` or `name@digest`.
 fn parse_image(image: &str) -> anyhow::Result<(RepositoryName, Reference)> {
+    // No repository has a colon in its name, so this is what stands before it in `docker pull`.
+    if let Some((registry, rest)) = image.split_once('/')
+        && registry.contains(':')
+        && !registry.contains('@')
+    {
+        bail!("the image {image}: give the name without the registry's address: {rest}");
+    }
     let (name, reference) = match (image.split_once('@'), image.split_once(':')) {
         (Some(parts), _) | (None, Some(parts)) => parts,
         (None, None) => (image, "latest"),
@@ -119,20 +129,28 @@ fn find<'a>(
 ) -> anyhow::Result<&'a BlobRow> {
     let content = &snapshot.content;
     let repository = content.find_repository(name).ok_or_else(|| {
-        let names: Vec<_> = content.list_repositories().iter().take(10).map(|it| it.name.as_str()).collect();
-        anyhow!("there is no repository {name}; there are {}", names.join(", "))
+        let names = content.list_repositories().iter().map(|it| it.name.as_str());
+        anyhow!("there is no repository {name}; {}", existing("there are", names))
     })?;
     let digest = match reference {
         Reference::Digest(digest) => *digest,
         Reference::Tag(tag) => {
-            let tags: Vec<_> = repository.tags.iter().take(10).map(|it| it.0.as_str()).collect();
+            let tags = repository.tags.iter().map(|it| it.0.as_str());
             let hash = repository.find_tag(tag);
             Digest::Sha256(
-                hash.ok_or_else(|| anyhow!("{name} has no tag {tag}; it has {}", tags.join(", ")))?,
+                hash.ok_or_else(|| anyhow!("{name} has no tag {tag}; {}", existing("it has", tags)))?,
             )
         }
     };
     content.find_blob(&digest).ok_or_else(|| anyhow!("there is nothing with the digest {digest}"))
+}
+
+/// `there are a, b`, or what to do when there is nothing.
+fn existing<'a>(verb: &str, names: impl Iterator<Item = &'a str>) -> String {
+    match &names.take(SHOWN).collect::<Vec<_>>()[..] {
+        [] => format!("{verb} none: run `portolan export`, then `portolan scan`"),
+        names => format!("{verb} {}", names.join(", ")),
+    }
 }
 
 /// The ranking of the hosts for a blob.
@@ -252,5 +270,16 @@ mod tests {
         assert_eq!(read("a/fedora:41").unwrap(), expected("a/fedora", "41"));
         assert_eq!(read(&format!("fedora@{digest}")).unwrap(), expected("fedora", &digest.to_string()));
         assert!(format!("{:#}", read("Fedora").unwrap_err()).contains("the image Fedora: a repository name"));
+        for registry in ["127.0.0.1:5080", "registry.example:443", "[2001:db8::1]:5000"] {
+            let error = read(&format!("{registry}/a/fedora:41")).unwrap_err().to_string();
+            assert!(error.ends_with("give the name without the registry's address: a/fedora:41"), "{error}");
+        }
+    }
+
+    #[test]
+    fn names_that_exist_are_told() {
+        assert_eq!(existing("it has", ["41", "42"].into_iter()), "it has 41, 42");
+        let none = existing("there are", [].into_iter());
+        assert_eq!(none, "there are none: run `portolan export`, then `portolan scan`");
     }
 }
