@@ -1,5 +1,6 @@
 //! The one configuration file, made of what each module owns.
 
+mod hints;
 mod ranges;
 
 use std::{
@@ -21,6 +22,9 @@ use crate::{connector, crawler, database, exporter, geoip, scanner, server, tree
 #[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
+    /// Where it was read from; none if there was no file, and all are defaults.
+    #[serde(skip)]
+    pub file: Option<PathBuf>,
     /// Where everything is kept that people typed and crawls found out.
     pub database: database::Config,
     /// The registry that images are exported from.
@@ -144,8 +148,11 @@ impl Config {
         let mut config = match fs::read_to_string(path) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound && named.is_none() => Self::default(),
             Err(source) => return Err(Error::Read { path: path.to_owned(), source }),
-            Ok(text) => Self::parse(&text)
-                .map_err(|error| Error::Parse { path: path.to_owned(), text: error.to_string() })?,
+            Ok(text) => {
+                let parsed = Self::parse(&text).map_err(|error| hints::add(error.to_string()));
+                let config = parsed.map_err(|text| Error::Parse { path: path.to_owned(), text })?;
+                Self { file: Some(path.to_owned()), ..config }
+            }
         };
         ranges::check(&config).map_err(|source| Error::Range { path: path.to_owned(), source })?;
         if let Some(url) = variable("PORTOLAN_DATABASE_URL") {

@@ -1,16 +1,23 @@
 use std::{
+    io::{self, Write as _},
     path::{Path, PathBuf},
     process::ExitCode,
 };
 
-use super::{print, print_json};
-use crate::config::{Config, DEFAULT_FILE};
+use super::{log_filter, print, print_json, render_error, serve};
+use crate::{
+    config::{Config, DEFAULT_FILE},
+    connector::Registry,
+    crawler::Crawler,
+    exporter::{Error, Exporter},
+    server,
+};
 
 #[derive(clap::Subcommand)]
 pub(super) enum Command {
     /// Print a whole configuration file, every key with its meaning and default
     Example,
-    /// Judge a configuration file
+    /// Judge a configuration file, and the files that it names
     Check {
         /// The file; without it the one that all commands use
         file: Option<PathBuf>,
@@ -25,9 +32,94 @@ pub(super) fn run(command: &Command, named: Option<&Path>) -> anyhow::Result<Exi
         Command::Schema => print_json(&Config::schema())?,
         Command::Check { file } => {
             let path = file.as_deref().or(named).unwrap_or(Path::new(DEFAULT_FILE));
-            Config::load(Some(path), |name| std::env::var(name).ok())?;
+            let config = Config::load(Some(path), |name| std::env::var(name).ok())?;
+            let faults = judge(&config);
+            for fault in &faults {
+                let _ = writeln!(io::stderr(), "portolan: the configuration {}: {fault}", path.display());
+            }
+            if !faults.is_empty() {
+                return Ok(ExitCode::FAILURE);
+            }
             print(&format!("{} is understood\n", path.display()))?;
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What the commands would refuse at their start, by their own checks. Asks nothing of the network.
+fn judge(config: &Config) -> Vec<String> {
+    // Without a category there is nothing to export: the origin may be there for the fallback alone.
+    let exporter = match config.category[..] {
+        [] => config
+            .origin
+            .url
+            .as_ref()
+            .map_or(Ok(()), |_| Registry::new(&config.origin).map(drop).map_err(Error::from)),
+        _ => Exporter::new(&config.origin, &config.tree, &config.category).map(drop),
+    };
+    let results = [
+        exporter.map_err(anyhow::Error::from),
+        server::check(&serve::settings(config.clone())).map_err(anyhow::Error::from),
+        Crawler::new(config.crawl.clone()).map(drop).map_err(anyhow::Error::from),
+        log_filter(config).map(drop),
+    ];
+    results.into_iter().filter_map(Result::err).map(|it| render_error(&it)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    /// Judges a configuration in a folder with a certificate (`cert.pem`), its key (`key.pem`), another key
+    /// (`other.pem`) and a file of words (`words`). `@` in it is the folder.
+    fn faults(text: &str) -> Vec<String> {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
+        let make = || rcgen::generate_simple_self_signed(["registry.test".to_owned()]).unwrap();
+        let (made, other) = (make(), make());
+        write("cert.pem", &made.cert.pem());
+        write("key.pem", &made.signing_key.serialize_pem());
+        write("other.pem", &other.signing_key.serialize_pem());
+        write("words", "words");
+        let path = folder.path().join("portolan.toml");
+        fs::write(&path, text.replace('@', folder.path().to_str().unwrap())).unwrap();
+        judge(&Config::load(Some(&path), |_| None).unwrap())
+    }
+
+    #[test]
+    fn what_serve_and_export_refuse_is_refused() {
+        #[track_caller]
+        fn check(text: &str, part: &str) {
+            let faults = faults(text);
+            assert!(faults.len() == 1 && faults[0].contains(part), "{part} is not in {faults:?}");
+        }
+        let listen = |rest: &str| format!("[[listen]]\naddress = \"0.0.0.0:443\"\n{rest}");
+        let tls = |key: &str| listen(&format!("certificate = \"@/cert.pem\"\nkey = \"@/{key}\""));
+        let origin = |rest: &str| format!("[origin]\nurl = \"https://origin.example\"\n{rest}");
+        check(&listen(""), "the listener 0.0.0.0:443 has no TLS");
+        check(&listen("certificate = \"@/cert.pem\""), "needs both `certificate` and `key`");
+        check(&tls("gone.pem"), "/gone.pem: No such file");
+        check(&tls("words"), "/words: it holds no private key");
+        check(&tls("other.pem"), "/other.pem: it does not belong to the certificate");
+        check(&listen("certificate = \"@/words\"\nkey = \"@/key.pem\""), "/words: it holds no certificate");
+        check(&format!("{}\n{}", tls("key.pem"), tls("key.pem")), "0.0.0.0:443 and 0.0.0.0:443");
+        let management = |port| format!("[serve]\nmanagement = \"127.0.0.1:{port}\"\n{}", tls("key.pem"));
+        check(&management(443), "0.0.0.0:443 and 127.0.0.1:443, named by `serve.management`");
+        check("[serve]\nmanagement = \"127.0.0.1:5000\"", "127.0.0.1:5000 and 127.0.0.1:5000");
+        check("[geoip]\ncountry = \"@/words\"", "/words, named in [geoip]");
+        check("[geoip]\nasn = \"@/gone\"", "/gone, named in [geoip]: No such file");
+        check(&origin("auth_file = \"@/words\""), "auth_file of [origin], ");
+        check(&origin("ca_file = \"@/gone\""), "ca_file of [origin], ");
+        check("[origin]\nurl = \"https://origin.example/v2/\"", "leave out `/v2`");
+        let twice = "[[category]]\nname = \"fedora\"\n".repeat(2);
+        check(&origin(&twice), "category fedora is configured twice");
+        check("[[category]]\nname = \"fedora\"", "no origin registry is named");
+        check("[log]\nfilter = \"info,,=x=y\"", "log.filter in the configuration");
+
+        assert!(faults("").is_empty() && faults(&tls("key.pem")).is_empty());
+        assert!(faults(&management(5001)).is_empty() && faults(&origin("")).is_empty());
+        assert_eq!(faults(&format!("{}{}", origin("ca_file = \"@/gone\"\n"), listen(""))).len(), 2);
+    }
 }

@@ -32,7 +32,7 @@ use tracing_subscriber::EnvFilter;
 use table::Noun;
 
 use crate::{
-    config::{Config, LogFormat},
+    config::{Config, DEFAULT_FILE, LogFormat},
     database::{Database, DatabaseUrl},
 };
 
@@ -159,21 +159,29 @@ fn open_database(config: &Config) -> anyhow::Result<Database> {
     database.prepare()?;
     if let Some(path) = new {
         let path = std::path::absolute(path).context("the path of the database")?;
-        let _ = writeln!(io::stderr(), "made a new database: {}", path.display());
+        let hint = match config.file {
+            Some(_) => String::new(),
+            None => format!(" (no {DEFAULT_FILE} here: defaults are used)"),
+        };
+        let _ = writeln!(io::stderr(), "made a new database: {}{hint}", path.display());
     }
     Ok(database)
 }
 
 /// Services log as they are told to; other commands only what goes wrong, for they print themselves.
 fn start_log(config: &Config, is_service: bool) -> anyhow::Result<()> {
-    let filter = if is_service { &config.log.filter } else { "warn" };
-    let filter = EnvFilter::try_new(filter).context("log.filter in the configuration")?;
+    let filter = if is_service { log_filter(config)? } else { EnvFilter::new("warn") };
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
     match config.log.format {
         LogFormat::Json => log.json().flatten_event(true).init(),
         LogFormat::Text => log.with_ansi(io::IsTerminal::is_terminal(&io::stderr())).init(),
     }
     Ok(())
+}
+
+/// What of the log services write.
+fn log_filter(config: &Config) -> anyhow::Result<EnvFilter> {
+    EnvFilter::try_new(&config.log.filter).context("log.filter in the configuration")
 }
 
 /// Writes a result to standard output.

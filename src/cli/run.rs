@@ -20,9 +20,14 @@ use crate::{
 pub(super) async fn run(config: Config) -> anyhow::Result<ExitCode> {
     let signal = stopped()?;
     let database = Arc::new(open_database(&config)?);
-    let exporter = match config.origin.url {
-        Some(_) => Some(Exporter::new(&config.origin, &config.tree, &config.category)?),
-        None => None,
+    let exporter = if config.origin.url.is_none() && config.category.is_empty() {
+        tracing::warn!(
+            "nothing is exported: the configuration has neither url in [origin] nor a [[category]]; \
+             what is in the tree already is scanned and served"
+        );
+        None
+    } else {
+        Some(Exporter::new(&config.origin, &config.tree, &config.category)?)
     };
     let crawler = Crawler::new(config.crawl.clone())?;
     let (stop, stopping) = watch::channel(false);
@@ -115,6 +120,12 @@ fn log_export(result: Result<exporter::Summary, exporter::Error>) {
         Ok(summary) => {
             for fault in &summary.faults {
                 tracing::warn!(%fault, "an image was not exported");
+            }
+            for pattern in &summary.unmatched {
+                tracing::warn!("{pattern}");
+            }
+            for refusal in &summary.refused {
+                tracing::error!("not exported: {refusal}");
             }
             let changed = summary.categories.iter().filter(|it| it.changed).count();
             tracing::info!(changed, bytes = summary.fetched.bytes, "exported");

@@ -1,11 +1,16 @@
 use std::path::PathBuf;
 
+use crate::mirror::HostUrl;
+
 /// Why the origin registry did not give what was asked for. Never holds a password or token.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The configuration names no origin.
     #[error("no origin registry is named; set url in [origin]")]
     NoOrigin,
+    /// The URL goes on to the API.
+    #[error("url of [origin], {0}: leave out `/v2`, it is added to every request")]
+    ApiPath(HostUrl),
     /// A file of the configuration cannot be used.
     #[error("{option} of [origin], {}: {reason}", path.display())]
     File {
@@ -86,6 +91,9 @@ pub(super) fn advice(status: u16) -> &'static str {
     }
 }
 
+/// What the TLS library says of an answer that is no TLS at all.
+const NOT_TLS: &str = "InvalidContentType";
+
 /// The innermost causes of a failed request, which say more than the outermost.
 pub(super) fn causes(error: &reqwest::Error) -> String {
     let mut texts = Vec::new();
@@ -98,6 +106,9 @@ pub(super) fn causes(error: &reqwest::Error) -> String {
         return "no answer in time".to_owned();
     }
     texts.dedup();
+    if texts.last().is_some_and(|it| it.contains(NOT_TLS)) {
+        return "no TLS there: it seems to speak plain HTTP, by a URL with http://".to_owned();
+    }
     texts.pop().map_or_else(
         || error.to_string(),
         |last| match texts.pop() {
@@ -106,4 +117,28 @@ pub(super) fn causes(error: &reqwest::Error) -> String {
             None => last,
         },
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{io::AsyncWriteExt, net::TcpListener};
+
+    #[tokio::test]
+    async fn https_to_a_plain_server_is_explained() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("https://{}/", listener.local_addr().unwrap());
+        let server = tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                stream.write_all(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n").await.unwrap();
+            }
+        });
+        crate::connector::install_cryptography();
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let error = client.get(url).send().await.unwrap_err();
+        assert_eq!(
+            super::causes(&error),
+            "no TLS there: it seems to speak plain HTTP, by a URL with http://"
+        );
+        server.abort();
+    }
 }

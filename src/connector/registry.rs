@@ -61,6 +61,9 @@ impl Registry {
     pub fn new(config: &Config) -> Result<Self, Error> {
         let base = config.url.clone().ok_or(Error::NoOrigin)?;
         let url = parse_url(base.as_str())?;
+        if url.path().ends_with("/v2") {
+            return Err(Error::ApiPath(base));
+        }
         let transport = Transport::new(&url, config.ca_file.as_deref())?;
         let authorizations = Authorizations::new(&url, Credentials::load(config)?);
         Ok(Self { base, transport, authorizations })

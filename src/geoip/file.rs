@@ -27,7 +27,7 @@ type Reader = maxminddb::Reader<Cow<'static, [u8]>>;
 
 /// A database that cannot be used.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot use the GeoIP database {path}: {fault}")]
+#[error("cannot use the GeoIP database {path}, named in [geoip]: {fault}")]
 pub struct Error {
     /// Which file.
     pub path: PathBuf,

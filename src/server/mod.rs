@@ -90,12 +90,29 @@ pub struct Addresses {
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
     /// An address cannot be listened on.
-    #[error("cannot listen on {0}: {1}")]
-    Listen(SocketAddr, io::Error),
+    #[error("cannot listen on {address} ({key} in the configuration): {source}{}", listen_advice(source))]
+    Listen {
+        /// `address` of a `[[listen]]` or `serve.management`.
+        key: &'static str,
+        /// Its value.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Two keys name one address.
+    #[error("{one} and {other}, named by {key}, are in each other's way: give them different ports")]
+    Taken {
+        /// Which key is to be changed.
+        key: &'static str,
+        /// An address.
+        one: SocketAddr,
+        /// Another one, or the same again.
+        other: SocketAddr,
+    },
     /// Clients would come over an open network without TLS.
     #[error(
-        "{0} has no TLS and is not a loopback address: give the listener `certificate` and `key`, or name the \
-         proxies in front in `serve.trusted_proxies`"
+        "the listener {0} has no TLS and is not a loopback address: give it `certificate` and `key`, or name \
+         the proxies in front in `serve.trusted_proxies`"
     )]
     Open(SocketAddr),
     /// Only one of certificate and key is named.
@@ -131,8 +148,7 @@ pub async fn serve(
 ) -> Result<(), ServeError> {
     let listeners = bind(&settings)?;
     let certificates: Vec<_> = listeners.iter().filter_map(|it| it.certificate.clone()).collect();
-    let management = TcpListener::bind(settings.serve.management)
-        .map_err(|error| ServeError::Listen(settings.serve.management, error))?;
+    let management = bind_one(MANAGEMENT_KEY, settings.serve.management)?;
     let addresses = addresses(&listeners, &management)?;
 
     let store = Store::open(&settings.serve.state)?;
@@ -163,11 +179,22 @@ struct Listener {
     certificate: Option<Arc<Certificate>>,
 }
 
-/// Takes all addresses before anything else: a port that is taken must be told at once.
-fn bind(settings: &Settings) -> Result<Vec<Listener>, ServeError> {
+/// The keys of addresses, as errors name them.
+const LISTEN_KEY: &str = "`address` of a [[listen]]";
+const MANAGEMENT_KEY: &str = "`serve.management`";
+
+/// Judges what [`serve`] would refuse at its start, and reads the files that are named. Takes no address.
+pub fn check(settings: &Settings) -> Result<(), ServeError> {
+    judge_listeners(settings)?;
+    GeoIp::open(&settings.geoip)?;
+    Ok(())
+}
+
+/// Every listener with its certificate, none of them in the way of another.
+fn judge_listeners(settings: &Settings) -> Result<Vec<(SocketAddr, Option<Arc<Certificate>>)>, ServeError> {
     let default = [ListenConfig { address: ([127, 0, 0, 1], 5000).into(), certificate: None, key: None }];
     let wanted = if settings.listen.is_empty() { &default[..] } else { &settings.listen };
-    let bind = |listen: &ListenConfig| {
+    let judge = |listen: &ListenConfig| {
         let address = listen.address;
         let certificate = match (&listen.certificate, &listen.key) {
             (Some(certificate), Some(key)) => Some(Certificate::load(certificate.clone(), key.clone())?),
@@ -177,10 +204,46 @@ fn bind(settings: &Settings) -> Result<Vec<Listener>, ServeError> {
         if certificate.is_none() && !address.ip().is_loopback() && settings.serve.trusted_proxies.is_empty() {
             return Err(ServeError::Open(address));
         }
-        let socket = TcpListener::bind(address).map_err(|error| ServeError::Listen(address, error))?;
-        Ok(Listener { socket, certificate })
+        Ok((address, certificate))
     };
-    wanted.iter().map(bind).collect()
+    let judged: Vec<_> = wanted.iter().map(judge).collect::<Result<_, _>>()?;
+    for (number, (one, _)) in judged.iter().enumerate() {
+        if let Some((other, _)) = judged[..number].iter().find(|(other, _)| overlap(*one, *other)) {
+            return Err(ServeError::Taken { key: LISTEN_KEY, one: *one, other: *other });
+        }
+        let other = settings.serve.management;
+        if overlap(*one, other) {
+            return Err(ServeError::Taken { key: MANAGEMENT_KEY, one: *one, other });
+        }
+    }
+    Ok(judged)
+}
+
+/// Can only one of them be listened on? Port 0 is another one each time.
+fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
+    let is_any = one.ip().is_unspecified() || other.ip().is_unspecified();
+    let is_same_family = one.is_ipv4() == other.is_ipv4();
+    one.port() == other.port() && one.port() != 0 && (one.ip() == other.ip() || is_any && is_same_family)
+}
+
+/// Takes all addresses before anything else: a port that is taken must be told at once.
+fn bind(settings: &Settings) -> Result<Vec<Listener>, ServeError> {
+    let bind = |(address, certificate)| Ok(Listener { socket: bind_one(LISTEN_KEY, address)?, certificate });
+    judge_listeners(settings)?.into_iter().map(bind).collect()
+}
+
+fn bind_one(key: &'static str, address: SocketAddr) -> Result<TcpListener, ServeError> {
+    TcpListener::bind(address).map_err(|source| ServeError::Listen { key, address, source })
+}
+
+/// What to do when an address cannot be listened on.
+fn listen_advice(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => "; another portolan may run, or `ss -ltnp` tells what does",
+        io::ErrorKind::PermissionDenied => "; ports below 1024 need root or CAP_NET_BIND_SERVICE",
+        io::ErrorKind::AddrNotAvailable => "; this machine has no such address",
+        _ => "",
+    }
 }
 
 fn addresses(listeners: &[Listener], management: &TcpListener) -> io::Result<Addresses> {

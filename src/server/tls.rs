@@ -4,7 +4,7 @@ use std::{
     fmt,
     fs::{self, File},
     io::{self, BufReader},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
     time::SystemTime,
 };
@@ -20,11 +20,28 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 
 /// Why a listener has no certificate.
 #[derive(Debug, thiserror::Error)]
-#[error("certificate {} with key {}: {reason}", certificate.display(), key.display())]
+#[error("{option} of a [[listen]], {}: {reason}{}", path.display(), where_from(path))]
 pub struct TlsError {
-    certificate: PathBuf,
-    key: PathBuf,
+    /// `certificate` or `key`.
+    option: &'static str,
+    path: PathBuf,
     reason: String,
+}
+
+impl TlsError {
+    fn new(option: &'static str, path: &Path, reason: impl ToString) -> Self {
+        Self { option, path: path.to_owned(), reason: reason.to_string() }
+    }
+}
+
+/// A file that is not found is often looked for in the wrong folder.
+fn where_from(path: &Path) -> String {
+    match std::env::current_dir() {
+        Ok(folder) if path.is_relative() => {
+            format!(" (relative paths count from the current folder, {})", folder.display())
+        }
+        _ => String::new(),
+    }
 }
 
 /// A certificate that follows its files.
@@ -32,34 +49,26 @@ pub(super) struct Certificate {
     certificate: PathBuf,
     key: PathBuf,
     provider: Arc<CryptoProvider>,
-    current: ArcSwap<(Option<SystemTime>, Arc<CertifiedKey>)>,
+    current: ArcSwap<Loaded>,
 }
 
 impl Certificate {
     /// Reads certificate and key.
     pub(super) fn load(certificate: PathBuf, key: PathBuf) -> Result<Arc<Self>, TlsError> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let loaded = read(&certificate, &key, &provider);
-        match loaded {
-            Ok(current) => {
-                Ok(Arc::new(Self { certificate, key, provider, current: ArcSwap::from_pointee(current) }))
-            }
-            Err(reason) => Err(TlsError { certificate, key, reason }),
-        }
+        let current = ArcSwap::from_pointee(read(&certificate, &key, &provider)?);
+        Ok(Arc::new(Self { certificate, key, provider, current }))
     }
 
     /// Reads the files again if one has changed. Files that do not fit each other (yet) leave the old
     /// pair in use.
     pub(super) fn reload_if_changed(&self) -> Result<bool, TlsError> {
-        if modified(&[&self.certificate, &self.key]).ok() == Some(self.current.load().0) {
+        if let (Ok(certificate), Ok(key)) = (modified(&self.certificate), modified(&self.key))
+            && certificate.max(key) == self.current.load().0
+        {
             return Ok(false);
         }
-        let read = read(&self.certificate, &self.key, &self.provider);
-        let current = read.map_err(|reason| TlsError {
-            certificate: self.certificate.clone(),
-            key: self.key.clone(),
-            reason,
-        })?;
+        let current = read(&self.certificate, &self.key, &self.provider)?;
         self.current.store(Arc::new(current));
         Ok(true)
     }
@@ -68,11 +77,7 @@ impl Certificate {
     pub(super) fn server_config(self: &Arc<Self>) -> Result<ServerConfig, TlsError> {
         let builder =
             ServerConfig::builder_with_provider(self.provider.clone()).with_safe_default_protocol_versions();
-        let builder = builder.map_err(|error| TlsError {
-            certificate: self.certificate.clone(),
-            key: self.key.clone(),
-            reason: error.to_string(),
-        })?;
+        let builder = builder.map_err(|error| TlsError::new("certificate", &self.certificate, error))?;
         Ok(builder.with_no_client_auth().with_cert_resolver(self.clone()))
     }
 }
@@ -89,27 +94,37 @@ impl fmt::Debug for Certificate {
     }
 }
 
-/// The newer time of change of the files.
-fn modified(paths: &[&PathBuf]) -> io::Result<Option<SystemTime>> {
-    let times: io::Result<Vec<_>> = paths.iter().map(|it| fs::metadata(it)?.modified()).collect();
-    Ok(times?.into_iter().max())
+/// When the file was changed.
+fn modified(path: &Path) -> io::Result<SystemTime> {
+    fs::metadata(path)?.modified()
 }
 
-type Loaded = (Option<SystemTime>, Arc<CertifiedKey>);
+/// A pair, and when the newer of its files was changed.
+type Loaded = (SystemTime, Arc<CertifiedKey>);
 
-fn read(certificate: &PathBuf, key: &PathBuf, provider: &CryptoProvider) -> Result<Loaded, String> {
-    let changed = modified(&[certificate, key]).map_err(|error| error.to_string())?;
-    let open = |path| File::open(path).map(BufReader::new).map_err(|error| error.to_string());
-    let chain: Result<Vec<_>, _> = CertificateDer::pem_reader_iter(open(certificate)?).collect();
-    let chain = chain.map_err(|error| format!("the certificate is no PEM: {error}"))?;
+fn read(certificate: &Path, key: &Path, provider: &CryptoProvider) -> Result<Loaded, TlsError> {
+    let bad_certificate = |reason: String| TlsError::new("certificate", certificate, reason);
+    let bad_key = |reason: String| TlsError::new("key", key, reason);
+    // The times are older than the content: what is written in between is seen as a change.
+    let changed = modified(certificate).map_err(|error| bad_certificate(error.to_string()))?;
+    let changed = changed.max(modified(key).map_err(|error| bad_key(error.to_string()))?);
+
+    let file = File::open(certificate).map_err(|error| bad_certificate(error.to_string()))?;
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_reader_iter(BufReader::new(file)).collect();
+    let chain = chain.map_err(|error| bad_certificate(format!("it is no PEM: {error}")))?;
     if chain.is_empty() {
-        return Err("the certificate file holds no certificate".to_owned());
+        return Err(bad_certificate("it holds no certificate in PEM form".to_owned()));
     }
-    let private = PrivateKeyDer::from_pem_reader(open(key)?);
-    let private = private.map_err(|error| format!("the key is no PEM: {error}"))?;
-    let signing = provider.key_provider.load_private_key(private).map_err(|error| error.to_string())?;
+    let file = File::open(key).map_err(|error| bad_key(error.to_string()))?;
+    let private = PrivateKeyDer::from_pem_reader(BufReader::new(file));
+    let private =
+        private.map_err(|error| bad_key(format!("it holds no private key in PEM form: {error}")))?;
+    let signing = provider.key_provider.load_private_key(private);
+    let signing = signing.map_err(|error| bad_key(error.to_string()))?;
     let certified = CertifiedKey::new(chain, signing);
-    certified.keys_match().map_err(|error| format!("certificate and key do not belong together: {error}"))?;
+    let other =
+        |error| bad_key(format!("it does not belong to the certificate {}: {error}", certificate.display()));
+    certified.keys_match().map_err(other)?;
     Ok((changed, Arc::new(certified)))
 }
 
@@ -141,14 +156,34 @@ mod tests {
         let before = current();
         assert!(!loaded.reload_if_changed().unwrap());
         write(&second.0, &first.1, 50);
-        assert!(loaded.reload_if_changed().unwrap_err().to_string().contains("do not belong together"));
+        assert!(
+            loaded
+                .reload_if_changed()
+                .unwrap_err()
+                .to_string()
+                .contains("key.pem: it does not belong to the certificate")
+        );
         assert_eq!(current(), before);
         write(&second.0, &second.1, 10);
         assert!(loaded.reload_if_changed().unwrap());
         assert_ne!(current(), before);
         write("nothing", &second.1, 5);
         assert!(loaded.reload_if_changed().unwrap_err().to_string().contains("holds no certificate"));
-        let missing = Certificate::load("missing.pem".into(), key.clone()).unwrap_err().to_string();
-        assert!(missing.contains("certificate missing.pem") && missing.contains("No such file"), "{missing}");
+        let missing = |certificate: &Path, key: &Path| {
+            let error = Certificate::load(certificate.to_owned(), key.to_owned()).unwrap_err().to_string();
+            assert!(error.contains("No such file"), "{error}");
+            error
+        };
+        let folder = format!(
+            "relative paths count from the current folder, {}",
+            std::env::current_dir().unwrap().display()
+        );
+        let error = missing(Path::new("missing.pem"), &key);
+        assert!(
+            error.starts_with("certificate of a [[listen]], missing.pem: ") && error.contains(&folder),
+            "{error}"
+        );
+        let error = missing(&certificate, &certificate.with_file_name("missing.pem"));
+        assert!(error.starts_with("key of a [[listen]], /") && !error.contains("relative"), "{error}");
     }
 }

@@ -1,6 +1,6 @@
 //! What the commands tell somebody who is new to them.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::process::Command;
 
 use crate::rig::image::Image;
@@ -8,7 +8,7 @@ use crate::rig::namespace;
 use crate::rig::nginx::Scheme;
 use crate::rig::origin;
 use crate::rig::portolan::Portolan;
-use crate::rig::world::{Engine, World};
+use crate::rig::world::{CATEGORY, Engine, World};
 
 #[test]
 fn a_new_database_and_a_lost_result_are_told() {
@@ -18,6 +18,11 @@ fn a_new_database_and_a_lost_result_are_told() {
         let made = format!("made a new database: {}/portolan.db\n", portolan.folder.display());
         assert_eq!(told("site list"), made);
         assert_eq!(told("site list"), "");
+        for name in ["portolan.toml", "portolan.db"] {
+            fs::remove_file(portolan.folder.join(name)).unwrap();
+        }
+        let hint = " (no portolan.toml here: defaults are used)\n";
+        assert_eq!(told("site list"), format!("{}{hint}", made.trim_end()));
 
         let mut command = Command::new(env!("CARGO_BIN_EXE_portolan"));
         command.current_dir(&portolan.folder).args(["site", "list", "--json"]);
@@ -45,4 +50,27 @@ on_both_engines!(mistakes_of_the_first_hour_are_explained, |namespace, engine| {
     assert_eq!(shown.matches(reason).count(), 1, "{shown}");
     let explained = portolan.done("explain --ip 192.0.2.1 --image fedora");
     assert!(explained.contains("not de.mirror.test: ") && explained.contains(reason), "{explained}");
+
+    let inventory = || fs::read(portolan.category(CATEGORY).join("zz/inventory")).unwrap();
+    let before = inventory();
+    portolan.configure("tags = [\"*\"]", "tags = [\"v*\"]");
+    let told = portolan.run("export").expect_failure();
+    assert!(told.contains("fedora has latest; the tree stays as it was"), "{told}");
+    portolan.done("scan");
+    assert_eq!(inventory(), before, "a typing error withdrew the images");
+    portolan.configure("tags = [\"v*\"]", "tags = [\"latest\", \"v*\"]");
+    let told = portolan.done("export");
+    assert!(
+        told.contains("warning: category containers: nothing at the origin fits `v*` in `tags`"),
+        "{told}"
+    );
+
+    portolan.done("config check");
+    let serve = portolan.serve();
+    let second = portolan.run("serve").expect_failure();
+    assert!(second.contains("`address` of a [[listen]]") && second.contains("another portolan"), "{second}");
+    serve.stop();
+    portolan.configure("key = \"", "key = \"/gone");
+    let told = portolan.run("config check").expect_failure();
+    assert!(told.contains("portolan.toml: key of a [[listen]], /gone"), "{told}");
 });
