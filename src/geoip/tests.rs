@@ -218,5 +218,8 @@ fn what_is_no_such_database_is_refused_at_the_start() {
     write(&numbers, [("192.0.2.0/24", map([("autonomous_system_number", 64500u32.into())]))]);
     check(Config { country: Some(numbers), ..Config::default() }, "hold no country");
     check(Config { city: Some(folder.path().to_owned()), ..Config::default() }, "not a regular file");
-    check(Config { city: Some(folder.path().join("none")), ..Config::default() }, "none: ");
+    check(
+        Config { city: Some(folder.path().join("none")), ..Config::default() },
+        "none, named in [geoip]: No such file",
+    );
 }

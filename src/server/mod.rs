@@ -190,8 +190,11 @@ pub fn check(settings: &Settings) -> Result<(), ServeError> {
     Ok(())
 }
 
+/// A listener that may be bound: its address, and its certificate if it has TLS.
+type Judged = (SocketAddr, Option<Arc<Certificate>>);
+
 /// Every listener with its certificate, none of them in the way of another.
-fn judge_listeners(settings: &Settings) -> Result<Vec<(SocketAddr, Option<Arc<Certificate>>)>, ServeError> {
+fn judge_listeners(settings: &Settings) -> Result<Vec<Judged>, ServeError> {
     let default = [ListenConfig { address: ([127, 0, 0, 1], 5000).into(), certificate: None, key: None }];
     let wanted = if settings.listen.is_empty() { &default[..] } else { &settings.listen };
     let judge = |listen: &ListenConfig| {
