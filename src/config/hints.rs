@@ -4,7 +4,7 @@ const HINTS: &[(&str, &str)] = &[
     ("expected a sequence", "this is a list: [\"…\"]"),
     (
         "invalid IP address syntax",
-        "a network ends with its length: \"192.0.2.0/24\", or \"192.0.2.1/32\" for one address",
+        "a network ends with its length: \"127.0.0.0/8\", or \"192.0.2.1/32\" for one address",
     ),
     ("socket address", "this is an IP address with a port, no name: \"127.0.0.1:5000\""),
     ("a signed duration string", "a duration has units: \"10m\""),

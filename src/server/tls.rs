@@ -38,7 +38,7 @@ impl TlsError {
 fn where_from(path: &Path) -> String {
     match std::env::current_dir() {
         Ok(folder) if path.is_relative() => {
-            format!(" (relative paths count from the current folder, {})", folder.display())
+            format!("; relative paths count from the current folder, {}", folder.display())
         }
         _ => String::new(),
     }

@@ -18,11 +18,13 @@ fn a_new_database_and_a_lost_result_are_told() {
         let made = format!("made a new database: {}/portolan.db\n", portolan.folder.display());
         assert_eq!(told("site list"), made);
         assert_eq!(told("site list"), "");
-        for name in ["portolan.toml", "portolan.db"] {
-            fs::remove_file(portolan.folder.join(name)).unwrap();
-        }
-        let hint = " (no portolan.toml here: defaults are used)\n";
-        assert_eq!(told("site list"), format!("{}{hint}", made.trim_end()));
+        let elsewhere = portolan.folder.join("elsewhere");
+        fs::create_dir(&elsewhere).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_portolan"));
+        let told = command.current_dir(&elsewhere).args(["site", "list"]).output().unwrap().stderr;
+        let told = String::from_utf8(told).unwrap();
+        let hint = "elsewhere/portolan.db (no portolan.toml here: defaults are used)\n";
+        assert!(told.ends_with(hint), "{told}");
 
         let mut command = Command::new(env!("CARGO_BIN_EXE_portolan"));
         command.current_dir(&portolan.folder).args(["site", "list", "--json"]);
