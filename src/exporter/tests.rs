@@ -114,13 +114,17 @@ impl Content {
     }
 }
 
-struct Quiet;
+/// What there was to read.
+#[derive(Default)]
+struct Notes(Mutex<Vec<String>>);
 
-impl Observer for Quiet {
+impl Observer for Notes {
     fn started(&self, _: &Transfer) {}
     fn advanced(&self, _: &Transfer, _: u64) {}
     fn finished(&self, _: &Transfer) {}
-    fn note(&self, _: &str) {}
+    fn note(&self, text: &str) {
+        self.0.lock().unwrap().push(text.to_owned());
+    }
 }
 
 /// A registry, a tree, and what is to be exported.
@@ -130,6 +134,7 @@ struct World {
     folder: tempfile::TempDir,
     categories: Vec<CategoryConfig>,
     asked: usize,
+    notes: Notes,
 }
 
 impl World {
@@ -140,8 +145,14 @@ impl World {
             move |request| content.lock().unwrap().answer(request)
         })
         .await;
-        let mut world =
-            Self { content, server, folder: tempfile::tempdir().unwrap(), categories: Vec::new(), asked: 0 };
+        let mut world = Self {
+            content,
+            server,
+            folder: tempfile::tempdir().unwrap(),
+            categories: Vec::new(),
+            asked: 0,
+            notes: Notes::default(),
+        };
         world.category("main", &["*"]);
         world
     }
@@ -172,7 +183,7 @@ impl World {
             ..connector::Config::default()
         };
         let exporter = Exporter::new(&origin, &self.tree_config(), &self.categories)?;
-        exporter.run(Timestamp::from_second(now).unwrap(), &Quiet).await
+        exporter.run(Timestamp::from_second(now).unwrap(), &self.notes).await
     }
 
     /// Exports, and checks that every category is whole.
@@ -555,7 +566,8 @@ async fn names_need_no_catalog() {
 #[test]
 fn an_export_may_run_on_any_thread() {
     fn check<T: Send>(_: impl FnOnce(&'static Exporter) -> T) {}
-    check(|exporter| exporter.run(Timestamp::UNIX_EPOCH, &Quiet));
+    static NOTES: Notes = Notes(Mutex::new(Vec::new()));
+    check(|exporter| exporter.run(Timestamp::UNIX_EPOCH, &NOTES));
 }
 
 /// A tree with `app:1` and `app:2`, before the configuration changes.
@@ -633,4 +645,16 @@ async fn a_pattern_that_fits_nothing_beside_others_is_told() {
     );
     assert!(summary.is_whole());
     assert_eq!(world.tags(), ["app:1"]);
+}
+
+#[tokio::test]
+async fn a_category_that_was_taken_out_stays_until_its_folder_goes() {
+    let mut world = exported().await;
+    world.category("kept", &["app"]);
+    world.categories.remove(0);
+    assert!(world.export(2000).await.is_whole());
+    let note = "category main is in the tree but not in the configuration; it stays as it is; to end it, remove \
+                its folder from the tree, then run `portolan scan`";
+    assert_eq!(*world.notes.0.lock().unwrap(), [note]);
+    assert_eq!(world.tags().len(), 2);
 }
