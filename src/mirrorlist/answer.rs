@@ -22,7 +22,7 @@ pub enum Answer<'a> {
     Fallback,
 }
 
-/// Takes the host whose turn it is. `wanted.most` is not asked: what is needed is known here.
+/// Takes the host whose turn it is, round and round. `wanted.most` is not asked: what is needed is known here.
 pub fn choose<'a>(
     snapshot: &'a Snapshot,
     client: &Client<'_>,
@@ -30,7 +30,8 @@ pub fn choose<'a>(
     attempt: Attempt,
 ) -> Answer<'a> {
     let Attempt::Place(place) = attempt else { return Answer::Fallback };
-    let most = if place == 0 { 1 + DUPLICATES } else { usize::MAX };
+    // If these are fewer, they are all there are.
+    let most = place.saturating_add(1 + DUPLICATES);
     let mut offers = rank(snapshot, client, &Wanted { most, ..*wanted });
     if offers.is_empty() {
         return Answer::Fallback;

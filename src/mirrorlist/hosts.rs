@@ -1,22 +1,43 @@
-use std::{collections::HashMap, net::IpAddr};
+use std::{cmp::Reverse, collections::HashMap, net::IpAddr};
 
 use super::{
     netblocks::NetblockMap,
     rows::{HostRow, HostRows},
 };
-use crate::mirror::{Continent, Country, Netblock, Place};
+use crate::mirror::{Continent, Country, Netblock, Place, Reach};
 
-/// Who could serve, ready to be asked. Hosts are named by their index.
+/// The weight of a host whose bandwidth nobody told, in Mbit/s.
+const DEFAULT_BANDWIDTH: u32 = 100;
+
+/// No host weighs more than this, in Mbit/s.
+const MOST_BANDWIDTH: u32 = 10_000;
+
+/// Who could serve, ready to be asked. The lists begin with the greatest bandwidth.
 #[derive(Debug, Default)]
 pub struct Hosts {
     rows: HostRows,
-    indices: Vec<u32>,
-    by_netblock: NetblockMap<Vec<u32>>,
-    by_asn: HashMap<u32, Vec<u32>>,
-    by_country: HashMap<Country, Vec<u32>>,
-    by_continent: HashMap<Continent, Vec<u32>>,
+    all: Vec<Candidate>,
+    by_netblock: NetblockMap<Vec<Candidate>>,
+    by_asn: HashMap<u32, Vec<Candidate>>,
+    by_country: HashMap<Country, Vec<Candidate>>,
+    by_continent: HashMap<Continent, Vec<Candidate>>,
     countries: NetblockMap<Option<Country>>,
     redirects: HashMap<Country, Continent>,
+}
+
+/// A host, and what it takes to pass it over without a look at its row.
+#[derive(Clone, Copy, Debug)]
+pub struct Candidate {
+    /// Its row's id.
+    pub id: i64,
+    /// Its place in [`Hosts::list`].
+    pub index: u32,
+    /// What it can send in Mbit/s, as far as that counts; never 0. Nothing makes it weigh more.
+    pub bandwidth: u32,
+    /// Some URL of it answers by IPv4.
+    pub ipv4: bool,
+    /// Some URL of it answers by IPv6.
+    pub ipv6: bool,
 }
 
 impl Hosts {
@@ -30,27 +51,29 @@ impl Hosts {
                 *hosts.countries.entry(netblock.network()) = Some(*country);
             }
         }
-        for (index, host) in (0u32..).zip(&rows.hosts) {
-            hosts.indices.push(index);
-            hosts.add(index, host);
+        let mut all: Vec<_> = (0..).zip(&rows.hosts).map(|(index, host)| host.candidate(index)).collect();
+        all.sort_by_key(|it| Reverse(it.bandwidth));
+        for candidate in &all {
+            hosts.add(*candidate, &rows.hosts[candidate.index as usize]);
         }
+        hosts.all = all;
         hosts.rows = rows;
         hosts
     }
 
-    fn add(&mut self, index: u32, host: &HostRow) {
+    fn add(&mut self, candidate: Candidate, host: &HostRow) {
         for netblock in host.netblocks.iter().filter_map(|it| it.parse::<Netblock>().ok()) {
-            self.by_netblock.entry(netblock.network()).push(index);
+            self.by_netblock.entry(netblock.network()).push(candidate);
         }
         let own_asn = host.asn.filter(|_| host.asn_clients);
         let peer_asns = host.peer_asns.iter().copied().filter(|it| Some(*it) != own_asn);
         for asn in own_asn.into_iter().chain(peer_asns) {
-            self.by_asn.entry(asn).or_default().push(index);
+            self.by_asn.entry(asn).or_default().push(candidate);
         }
         if let Some(country) = host.country {
-            self.by_country.entry(country).or_default().push(index);
+            self.by_country.entry(country).or_default().push(candidate);
             if let Some(continent) = self.continent(country) {
-                self.by_continent.entry(continent).or_default().push(index);
+                self.by_continent.entry(continent).or_default().push(candidate);
             }
         }
     }
@@ -65,28 +88,28 @@ impl Hosts {
         &self.rows.hosts
     }
 
-    /// The indices of all hosts.
-    pub fn indices(&self) -> &[u32] {
-        &self.indices
+    /// All of them again, for ranking.
+    pub fn candidates(&self) -> &[Candidate] {
+        &self.all
     }
 
     /// Those that want this address's clients first; one list a netblock, longest netblock first.
-    pub fn in_netblocks(&self, address: IpAddr) -> Vec<&Vec<u32>> {
+    pub fn in_netblocks(&self, address: IpAddr) -> Vec<&Vec<Candidate>> {
         self.by_netblock.list(address)
     }
 
     /// Those that want the clients of this autonomous system first: their own, or a peer.
-    pub fn in_asn(&self, asn: u32) -> &[u32] {
+    pub fn in_asn(&self, asn: u32) -> &[Candidate] {
         self.by_asn.get(&asn).map_or(&[], Vec::as_slice)
     }
 
     /// Those in this country.
-    pub fn in_country(&self, country: Country) -> &[u32] {
+    pub fn in_country(&self, country: Country) -> &[Candidate] {
         self.by_country.get(&country).map_or(&[], Vec::as_slice)
     }
 
     /// Those in this continent, its redirects included.
-    pub fn in_continent(&self, continent: Continent) -> &[u32] {
+    pub fn in_continent(&self, continent: Continent) -> &[Candidate] {
         self.by_continent.get(&continent).map_or(&[], Vec::as_slice)
     }
 
@@ -102,6 +125,13 @@ impl Hosts {
 }
 
 impl HostRow {
+    fn candidate(&self, index: u32) -> Candidate {
+        let bandwidth = self.bandwidth.unwrap_or(DEFAULT_BANDWIDTH).clamp(1, MOST_BANDWIDTH);
+        let urls = || self.categories.iter().flat_map(|it| &it.urls);
+        let (ipv4, ipv6) = (urls().any(|it| it.ipv4 == Reach::Up), urls().any(|it| it.ipv6 == Reach::Up));
+        Candidate { id: self.id.0, index, bandwidth, ipv4, ipv6 }
+    }
+
     /// Its own place, else the middle of its country.
     pub fn located(&self) -> Option<Place> {
         self.place.or_else(|| self.country.and_then(Country::place))

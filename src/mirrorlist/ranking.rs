@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::{
     client::Client,
+    hosts::Candidate,
     rows::{HostCategoryRow, HostRow, HostUrlRow},
     snapshot::Snapshot,
 };
@@ -14,12 +15,6 @@ pub const MINIMUM: usize = 5;
 
 /// What a crawl found counts for so long, in seconds: 7 days.
 pub const HOLDINGS_AGE: i64 = 7 * 24 * 60 * 60;
-
-/// The weight of a host whose bandwidth nobody told, in Mbit/s.
-const DEFAULT_BANDWIDTH: u32 = 100;
-
-/// No host weighs more than this, in Mbit/s.
-const MOST_BANDWIDTH: u32 = 10_000;
 
 /// So far away, in kilometres, a host weighs half of what it does next door.
 const HALVING_DISTANCE: f64 = 1000.0;
@@ -146,33 +141,91 @@ impl fmt::Display for Exclusion {
 pub fn rank<'a>(snapshot: &'a Snapshot, client: &Client<'_>, wanted: &Wanted<'_>) -> Vec<Offer<'a>> {
     // A host of which it is not known that it answers by the client's address family is better than
     // none, and worse than any of which it is: a client with IPv6 only could not reach it at all.
-    let (mut offers, mut unproven) = (Vec::<Offer<'a>>::new(), Vec::new());
-    let mut seen = vec![false; snapshot.hosts.list().len()];
+    let (mut offers, mut unproven) = (Vec::<Offer<'a>>::new(), Vec::<Offer<'a>>::new());
     let question = question(client.network(), wanted.repository);
     for (class, group) in groups(snapshot, client) {
         if offers.len() >= wanted.most || (class == Class::Global && offers.len() >= MINIMUM) {
             break;
         }
-        let starts = [offers.len(), unproven.len()];
-        for &index in group {
-            // What leaves a host out of a near class leaves it out of every farther one.
-            if std::mem::replace(&mut seen[index as usize], true) {
+        let mut best = Best::new(wanted.most - offers.len());
+        let mut others = Best::new(wanted.most.saturating_sub(unproven.len()));
+        let mut hurdles = [Hurdle::default(), Hurdle::default()];
+        for candidate in group {
+            let drawn = draw(question, candidate.id);
+            let is_proven = if client.address.is_ipv4() { candidate.ipv4 } else { candidate.ipv6 };
+            let height = if is_proven {
+                hurdles[0].height(best.worst(), candidate.bandwidth)
+            } else {
+                // Once there are enough of the best, nobody needs others.
+                hurdles[1].height(others.worst().min(best.worst()), candidate.bandwidth)
+            };
+            if drawn < height {
                 continue;
             }
-            let host = &snapshot.hosts.list()[index as usize];
+            let host = &snapshot.hosts.list()[candidate.index as usize];
+            // What leaves a host out of a near class leaves it out of every farther one, too.
+            let is_taken = || offers.iter().chain(&unproven).any(|it| it.host.id == host.id);
             if trim(host, client, class).is_none()
+                && !is_taken()
                 && let Ok((category, url)) = examine(snapshot, client, wanted.number, host)
             {
-                let list = if reach(url, client.address) == Reach::Up { &mut offers } else { &mut unproven };
-                list.push(Offer::new(host, category, url, class, client, question));
+                let list = if reach(url, client.address) == Reach::Up { &mut best } else { &mut others };
+                list.insert(Offer::new(candidate, drawn, host, category, url, class, client));
             }
         }
-        offers[starts[0]..].sort_by(Offer::order);
-        unproven[starts[1]..].sort_by(Offer::order);
+        offers.append(&mut best.offers);
+        unproven.append(&mut others.offers);
     }
     offers.append(&mut unproven);
     offers.truncate(wanted.most);
     offers
+}
+
+/// The best hosts of a class, in order, and no more than are needed.
+struct Best<'a> {
+    most: usize,
+    offers: Vec<Offer<'a>>,
+}
+
+impl<'a> Best<'a> {
+    fn new(most: usize) -> Self {
+        Self { most, offers: Vec::new() }
+    }
+
+    fn insert(&mut self, offer: Offer<'a>) {
+        let at = self.offers.partition_point(|it| it.order(&offer).is_lt());
+        if at < self.most {
+            self.offers.truncate(self.most - 1);
+            self.offers.insert(at, offer);
+        }
+    }
+
+    /// What a host has to be better than.
+    fn worst(&self) -> f64 {
+        let last = self.offers.last().filter(|_| self.offers.len() >= self.most);
+        last.map_or(f64::INFINITY, |it| it.score)
+    }
+}
+
+/// What a host of some bandwidth must draw to have a good enough score. Groups begin with the greatest
+/// bandwidth, and once the best are found they seldom change: nearly all of a large group is passed over by one
+/// comparison, and the answer is the same.
+#[derive(Default)]
+struct Hurdle {
+    score: f64,
+    bandwidth: u32,
+    height: u64,
+}
+
+impl Hurdle {
+    fn height(&mut self, score: f64, bandwidth: u32) -> u64 {
+        if (score, bandwidth) != (self.score, self.bandwidth) {
+            // A little lower than exact, for rounding.
+            let least = (-score * f64::from(bandwidth)).exp() * (1.0 - 1e-9);
+            *self = Self { score, bandwidth, height: (least * DRAWS) as u64 };
+        }
+        self.height
+    }
 }
 
 /// The same, and for every host that is not in it the reason.
@@ -193,13 +246,13 @@ pub fn explain<'a>(
 }
 
 /// All classes, nearest first, and the hosts in each. A netblock is a class of its own; longer ones go first.
-fn groups<'a>(snapshot: &'a Snapshot, client: &Client<'_>) -> impl Iterator<Item = (Class, &'a [u32])> {
+fn groups<'a>(snapshot: &'a Snapshot, client: &Client<'_>) -> impl Iterator<Item = (Class, &'a [Candidate])> {
     let hosts = &*snapshot.hosts;
     let netblocks = hosts.in_netblocks(client.address).into_iter().map(|it| (Class::Netblock, it.as_slice()));
     let asn = client.asn.map(|it| (Class::Asn, hosts.in_asn(it)));
     let country = client.country.map(|it| (Class::Country, hosts.in_country(it)));
     let continent = client.continent.map(|it| (Class::Continent, hosts.in_continent(it)));
-    netblocks.chain(asn).chain(country).chain(continent).chain([(Class::Global, hosts.indices())])
+    netblocks.chain(asn).chain(country).chain(continent).chain([(Class::Global, hosts.candidates())])
 }
 
 /// Why a host does not serve a client that is near in this way only. Its own netblocks and
@@ -293,15 +346,16 @@ fn reach(url: &HostUrlRow, client: IpAddr) -> Reach {
 
 impl<'a> Offer<'a> {
     fn new(
+        candidate: &Candidate,
+        drawn: u64,
         host: &'a HostRow,
         category: &'a HostCategoryRow,
         url: &'a HostUrlRow,
         class: Class,
         client: &Client<'_>,
-        question: u64,
     ) -> Self {
         let distance = client.place.zip(host.located()).map(|(from, to)| from.distance(to));
-        let score = -uniform(question, host.id.0).ln() / weight(host, distance);
+        let score = -(drawn as f64 / DRAWS).ln() / weight(candidate.bandwidth, distance);
         Self { host, category, url, class, distance, score }
     }
 
@@ -310,9 +364,8 @@ impl<'a> Offer<'a> {
     }
 }
 
-/// What a host's share of its class is measured by.
-fn weight(host: &HostRow, distance: Option<f64>) -> f64 {
-    let bandwidth = host.bandwidth.unwrap_or(DEFAULT_BANDWIDTH).clamp(1, MOST_BANDWIDTH);
+/// What a host's share of its class is measured by: never more than its bandwidth.
+fn weight(bandwidth: u32, distance: Option<f64>) -> f64 {
     f64::from(bandwidth) / (1.0 + distance.unwrap_or(0.0) / HALVING_DISTANCE)
 }
 
@@ -326,15 +379,17 @@ fn question(network: IpAddr, repository: &str) -> u64 {
     bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
-/// A number above 0 and up to 1 that is as good as drawn for this question and host, and always the
+/// So many different numbers are drawn: the integers that an f64 holds exactly.
+const DRAWS: f64 = (1u64 << 53) as f64;
+
+/// A number from 1 to [`DRAWS`] that is as good as drawn for this question and host, and always the
 /// same: rendezvous hashing (Thaler and Ravishankar 1998), mixed by SplitMix64.
-fn uniform(question: u64, host: i64) -> f64 {
+fn draw(question: u64, host: i64) -> u64 {
     let mut mixed = question ^ host.cast_unsigned().wrapping_mul(0x9e37_79b9_7f4a_7c15);
     mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     mixed ^= mixed >> 31;
-    // The upper 53 bits are what an f64 holds exactly.
-    ((mixed >> 11) + 1) as f64 / (1u64 << 53) as f64
+    (mixed >> 11) + 1
 }
 
 #[cfg(test)]

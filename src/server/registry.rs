@@ -156,7 +156,7 @@ fn matches_entity_tag(headers: &HeaderMap, own: &str) -> bool {
 fn read_body(current: &Current, blob: &BlobRow) -> Result<Option<Bytes>, RegistryError> {
     let read =
         current.bodies.read(&blob.digest).map_err(|error| RegistryError::Internal(error.to_string()))?;
-    Ok(read.map(Bytes::from))
+    Ok(read.map(Bytes::from_owner))
 }
 
 async fn blob(

@@ -7,6 +7,7 @@ use std::{
     sync::Arc,
 };
 
+use arc_swap::ArcSwapOption;
 use rkyv::{Archive, Deserialize, Serialize};
 
 use super::{Error, Store};
@@ -16,6 +17,38 @@ use crate::{mirrorlist::rows::Hash, oci::Digest};
 /// longer wanted.
 const WASTE: u64 = 64 * 1024 * 1024;
 
+/// So many bodies that were just read stay in memory; together at most 16 MiB.
+const RECENT: usize = 1024;
+
+/// Longer bodies are read again each time, in bytes.
+const RECENT_LENGTH: usize = 16 * 1024;
+
+/// Bodies that were just read and found right. One that is asked for pushes out the one in its place: lossy, without
+/// locks, and enough, for most clients ask for the same few.
+#[derive(Debug)]
+struct Recent(Box<[ArcSwapOption<(Hash, Arc<[u8]>)>]>);
+
+impl Recent {
+    fn new() -> Self {
+        Self((0..RECENT).map(|_| ArcSwapOption::empty()).collect())
+    }
+
+    fn place(&self, digest: &Hash) -> &ArcSwapOption<(Hash, Arc<[u8]>)> {
+        // A hash is as good as drawn.
+        &self.0[usize::from(u16::from_be_bytes([digest[0], digest[1]])) % RECENT]
+    }
+
+    fn find(&self, digest: &Hash) -> Option<Arc<[u8]>> {
+        self.place(digest).load().as_ref().filter(|it| it.0 == *digest).map(|it| it.1.clone())
+    }
+
+    fn keep(&self, digest: &Hash, body: &Arc<[u8]>) {
+        if body.len() <= RECENT_LENGTH {
+            self.place(digest).store(Some(Arc::new((*digest, body.clone()))));
+        }
+    }
+}
+
 /// The bodies of manifests and small blobs, in one file that only grows, and where each stands.
 /// Never changed once made, so readers need no lock; [`Bodies::with`] makes the next state.
 #[derive(Clone, Debug)]
@@ -24,6 +57,7 @@ pub struct Bodies {
     file: Arc<File>,
     rows: BodyRows,
     index: HashMap<Hash, (u64, u32)>,
+    recent: Arc<Recent>,
 }
 
 /// Where the bodies stand: what is saved of them.
@@ -64,7 +98,7 @@ impl Bodies {
         let options = File::options().read(true).append(true).create(true).clone();
         let file = options.open(&path).map_err(Error::io("opening", &path))?;
         let index = rows.bodies.iter().map(|it| (it.digest, (it.offset, it.length))).collect();
-        Ok(Self { path, file: Arc::new(file), rows, index })
+        Ok(Self { path, file: Arc::new(file), rows, index, recent: Arc::new(Recent::new()) })
     }
 
     /// Is this body here?
@@ -72,15 +106,20 @@ impl Bodies {
         self.index.contains_key(digest)
     }
 
-    /// Reads a body and checks it against its digest. `None` when it is not here.
-    pub fn read(&self, digest: &Hash) -> Result<Option<Vec<u8>>, Error> {
+    /// A body, checked against its digest when it was read. `None` when it is not here.
+    pub fn read(&self, digest: &Hash) -> Result<Option<Arc<[u8]>>, Error> {
         let Some(&(offset, length)) = self.index.get(digest) else { return Ok(None) };
+        if let Some(body) = self.recent.find(digest) {
+            return Ok(Some(body));
+        }
         let mut body = vec![0; length as usize];
         self.file.read_exact_at(&mut body, offset).map_err(Error::io("reading", &self.path))?;
         if Digest::of(&body) != Digest::Sha256(*digest) {
             let reason = format!("the body of {} in it is damaged", Digest::Sha256(*digest));
             return Err(Error::Damaged { path: self.path.clone(), reason });
         }
+        let body = Arc::from(body);
+        self.recent.keep(digest, &body);
         Ok(Some(body))
     }
 
@@ -154,8 +193,8 @@ mod tests {
         let (again, _) = Bodies::open(&store).unwrap();
         for bodies in [bodies, again] {
             assert_eq!(bodies.read(&body("a").0).unwrap(), None);
-            assert_eq!(bodies.read(&body("bc").0).unwrap().unwrap(), b"bc");
-            assert_eq!(bodies.read(&body("d").0).unwrap().unwrap(), b"d");
+            assert_eq!(bodies.read(&body("bc").0).unwrap().as_deref(), Some(&b"bc"[..]));
+            assert_eq!(bodies.read(&body("d").0).unwrap().as_deref(), Some(&b"d"[..]));
         }
     }
 
@@ -171,7 +210,23 @@ mod tests {
         assert!(!empty.contains(&body("abc").0));
         assert!(refused.unwrap().to_string().contains("too short"));
         let bodies = empty.with(&store, |_| true, [body("abc")]).unwrap();
-        assert_eq!(bodies.read(&body("abc").0).unwrap().unwrap(), b"abc");
+        assert_eq!(bodies.read(&body("abc").0).unwrap().as_deref(), Some(&b"abc"[..]));
+    }
+
+    #[test]
+    fn what_was_just_read_is_not_read_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        let bodies = Bodies::open(&store).unwrap().0.with(&store, |_| true, [body("abc")]).unwrap();
+        for _ in 0..2 {
+            assert_eq!(bodies.read(&body("abc").0).unwrap().as_deref(), Some(&b"abc"[..]));
+            fs::write(&bodies.path, b"abX").unwrap();
+        }
+        let mut other = body("abc").0;
+        other[31] ^= 1;
+        assert_eq!(bodies.recent.find(&other), None, "the place alone is not the digest");
+        let without = bodies.with(&store, |_| false, []).unwrap();
+        assert_eq!(without.read(&body("abc").0).unwrap(), None, "no longer wanted");
     }
 
     #[test]
@@ -181,7 +236,7 @@ mod tests {
         let bodies = Bodies::open(&store).unwrap().0;
         fs::write(&bodies.path, b"half a bo").unwrap();
         let bodies = bodies.with(&store, |_| true, [body("abc")]).unwrap();
-        assert_eq!(bodies.read(&body("abc").0).unwrap().unwrap(), b"abc");
+        assert_eq!(bodies.read(&body("abc").0).unwrap().as_deref(), Some(&b"abc"[..]));
     }
 
     #[test]
@@ -195,13 +250,13 @@ mod tests {
         let bodies = Bodies::open(&store).unwrap().0.with(&store, |_| true, (0..18).map(large)).unwrap();
         let kept = large(3).0;
         let after = bodies.with(&store, |it| *it == kept, [body("a")]).unwrap();
-        assert_eq!(after.read(&kept).unwrap().unwrap(), large(3).1);
-        assert_eq!(after.read(&body("a").0).unwrap().unwrap(), b"a");
+        assert_eq!(after.read(&kept).unwrap().as_deref(), Some(&large(3).1[..]));
+        assert_eq!(after.read(&body("a").0).unwrap().as_deref(), Some(&b"a"[..]));
         assert_ne!(after.path, bodies.path);
         assert!(!bodies.path.exists() && fs::metadata(&after.path).unwrap().len() < 5 * 1024 * 1024);
         assert_eq!(
-            bodies.read(&kept).unwrap().unwrap(),
-            large(3).1,
+            bodies.read(&kept).unwrap().as_deref(),
+            Some(&large(3).1[..]),
             "whoever still has the old one reads on"
         );
     }
