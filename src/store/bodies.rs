@@ -26,25 +26,31 @@ const RECENT_LENGTH: usize = 16 * 1024;
 /// Bodies that were just read and found right. One that is asked for pushes out the one in its place: lossy, without
 /// locks, and enough, for most clients ask for the same few.
 #[derive(Debug)]
-struct Recent(Box<[ArcSwapOption<(Hash, Arc<[u8]>)>]>);
+struct Recent(Box<[ArcSwapOption<Body>]>);
+
+#[derive(Debug)]
+struct Body {
+    digest: Hash,
+    bytes: Arc<[u8]>,
+}
 
 impl Recent {
     fn new() -> Self {
         Self((0..RECENT).map(|_| ArcSwapOption::empty()).collect())
     }
 
-    fn place(&self, digest: &Hash) -> &ArcSwapOption<(Hash, Arc<[u8]>)> {
+    fn place(&self, digest: &Hash) -> &ArcSwapOption<Body> {
         // A hash is as good as drawn.
         &self.0[usize::from(u16::from_be_bytes([digest[0], digest[1]])) % RECENT]
     }
 
     fn find(&self, digest: &Hash) -> Option<Arc<[u8]>> {
-        self.place(digest).load().as_ref().filter(|it| it.0 == *digest).map(|it| it.1.clone())
+        self.place(digest).load().as_ref().filter(|it| it.digest == *digest).map(|it| it.bytes.clone())
     }
 
-    fn keep(&self, digest: &Hash, body: &Arc<[u8]>) {
-        if body.len() <= RECENT_LENGTH {
-            self.place(digest).store(Some(Arc::new((*digest, body.clone()))));
+    fn keep(&self, digest: &Hash, bytes: &Arc<[u8]>) {
+        if bytes.len() <= RECENT_LENGTH {
+            self.place(digest).store(Some(Arc::new(Body { digest: *digest, bytes: bytes.clone() })));
         }
     }
 }
