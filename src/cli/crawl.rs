@@ -2,12 +2,11 @@ use std::{
     io::{self, Write as _},
     process::ExitCode,
     sync::Arc,
-    time::Duration,
 };
 
 use jiff::Timestamp;
 
-use super::{host, open_database, print_result, seed, stopped, table};
+use super::{host, open_database, print, print_result, seed, stopped, table};
 use crate::{
     config::Config,
     crawler::{self, Crawler, HostSummary, Observer, Summary},
@@ -16,13 +15,14 @@ use crate::{
 
 #[derive(clap::Args)]
 pub(super) struct Options {
-    /// Crawl once and end, instead of again and again
+    /// Crawl all hosts once, due or not, and end; without it each host is crawled when it is due. Hosts that
+    /// asked to be left alone (Retry-After) are left out
     #[arg(long)]
     once: bool,
-    /// Only this host; may be given several times. Crawls once
+    /// Crawl this host once, in any case, and end; may be given several times
     #[arg(long = "host", value_name = "HOST")]
     hosts: Vec<HostName>,
-    /// Print what was found as JSON
+    /// Print what was found as JSON; without --once and --host, one line for each host
     #[arg(long)]
     json: bool,
 }
@@ -34,28 +34,24 @@ pub(super) async fn run(options: &Options, config: &Config) -> anyhow::Result<Ex
         host::find(&database, name)?;
     }
     let crawler = Crawler::new(config.crawl.clone())?;
-    let pause = Duration::try_from(config.crawl.interval).unwrap_or_default();
-    let once = options.once || !options.hosts.is_empty();
-    let crawls = async {
-        loop {
-            let question =
-                crawler::Options { hosts: options.hosts.clone(), seed: seed(), clock: Timestamp::now };
-            let summary = crawler.run(&database, &question, &Lines).await?;
-            print_result(&summary, options.json, render)?;
-            if once {
-                return Ok(ExitCode::SUCCESS);
-            }
-            tokio::time::sleep(pause).await;
-        }
-    };
-    tokio::select! {
-        result = crawls => result,
-        () = stop => Ok(ExitCode::SUCCESS),
+    let question = crawler::Options { hosts: options.hosts.clone(), seed: seed(), clock: Timestamp::now };
+    if !options.once && options.hosts.is_empty() {
+        crawler.follow(&database, &question, &Lines { json: options.json }, stop).await;
+        return Ok(ExitCode::SUCCESS);
     }
+    tokio::select! {
+        summary = crawler.run(&database, &question, &Lines { json: false }) => {
+            print_result(&summary?, options.json, render)?;
+        }
+        () = stop => crawler.release(&database, &question).await,
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
-/// Tells of each host on standard error as it is done.
-struct Lines;
+/// Tells of each host on standard error as it is done, and on standard output if programs want to know.
+struct Lines {
+    json: bool,
+}
 
 impl Observer for Lines {
     fn started(&self, hosts: usize) {
@@ -67,6 +63,13 @@ impl Observer for Lines {
     fn host_finished(&self, summary: &HostSummary) {
         let _ =
             writeln!(io::stderr(), "{}: {} after {} ms", summary.name, summary.state, summary.duration_ms);
+        if self.json
+            && let Err(error) = serde_json::to_string(summary)
+                .map_err(anyhow::Error::from)
+                .and_then(|it| print(&format!("{it}\n")))
+        {
+            tracing::error!("what was found of {} could not be printed: {error:#}", summary.name);
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 use std::{process::ExitCode, sync::Arc, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 
 use super::{open_database, seed, serve, stopped};
 use crate::{
@@ -31,22 +31,9 @@ pub(super) async fn run(config: Config) -> anyhow::Result<ExitCode> {
     };
     let crawler = Crawler::new(config.crawl.clone())?;
     let (stop, stopping) = watch::channel(false);
-    let scanned = Arc::new(Notify::new());
 
-    let content = tokio::spawn(follow_origin(
-        exporter,
-        config.clone(),
-        database.clone(),
-        scanned.clone(),
-        stopping.clone(),
-    ));
-    let mirrors = tokio::spawn(follow_mirrors(
-        crawler,
-        config.crawl.interval,
-        database.clone(),
-        scanned,
-        stopping.clone(),
-    ));
+    let content = tokio::spawn(follow_origin(exporter, config.clone(), database.clone(), stopping.clone()));
+    let mirrors = tokio::spawn(follow_mirrors(crawler, database.clone(), stopping));
     let served = server::serve(serve::settings(config), database, serve::announce, signal).await;
     stop.send_replace(true);
     let _ = tokio::join!(content, mirrors);
@@ -59,7 +46,6 @@ async fn follow_origin(
     exporter: Option<Exporter>,
     config: Config,
     database: Arc<Database>,
-    scanned: Arc<Notify>,
     stopping: watch::Receiver<bool>,
 ) {
     while !*stopping.borrow() {
@@ -74,35 +60,15 @@ async fn follow_origin(
         let (tree, limit, database) =
             (Tree::open(&config.tree), config.scan.small_blob_limit, database.clone());
         let scan = tokio::task::spawn_blocking(move || scanner::scan(&tree, &database, limit)).await;
-        if log_scan(scan) {
-            scanned.notify_one();
-        }
+        log_scan(scan);
         pause(config.export.interval, stopping.clone()).await;
     }
 }
 
-/// Crawls at its interval, and at once when a scan has brought something new.
-async fn follow_mirrors(
-    crawler: Crawler,
-    interval: SignedDuration,
-    database: Arc<Database>,
-    scanned: Arc<Notify>,
-    stopping: watch::Receiver<bool>,
-) {
-    while !*stopping.borrow() {
-        let options = crawler::Options { hosts: Vec::new(), seed: seed(), clock: Timestamp::now };
-        tokio::select! {
-            result = crawler.run(&database, &options, &Quiet) => match result {
-                Ok(summary) => tracing::info!(hosts = summary.hosts.len(), "crawled"),
-                Err(error) => tracing::error!(%error, "the crawl failed"),
-            },
-            () = until(stopping.clone()) => return,
-        }
-        tokio::select! {
-            () = pause(interval, stopping.clone()) => {}
-            () = scanned.notified() => {}
-        }
-    }
+/// Crawls hosts as they are due; a scan that brings something new makes them so.
+async fn follow_mirrors(crawler: Crawler, database: Arc<Database>, stopping: watch::Receiver<bool>) {
+    let options = crawler::Options { hosts: Vec::new(), seed: seed(), clock: Timestamp::now };
+    crawler.follow(&database, &options, &Quiet, until(stopping)).await;
 }
 
 async fn pause(interval: SignedDuration, stopping: watch::Receiver<bool>) {
@@ -134,8 +100,7 @@ fn log_export(result: Result<exporter::Summary, exporter::Error>) {
     }
 }
 
-/// True when there is something new.
-fn log_scan(result: Result<Result<scanner::Summary, scanner::Error>, tokio::task::JoinError>) -> bool {
+fn log_scan(result: Result<Result<scanner::Summary, scanner::Error>, tokio::task::JoinError>) {
     match result {
         Ok(Ok(summary)) => {
             for category in &summary.categories {
@@ -145,16 +110,9 @@ fn log_scan(result: Result<Result<scanner::Summary, scanner::Error>, tokio::task
             }
             let changed = summary.categories.iter().filter(|it| it.outcome != Outcome::Unchanged).count();
             tracing::info!(changed, "scanned");
-            changed > 0
         }
-        Ok(Err(error)) => {
-            tracing::error!(%error, "the scan failed");
-            false
-        }
-        Err(error) => {
-            tracing::error!(%error, "the scan ended early");
-            false
-        }
+        Ok(Err(error)) => tracing::error!(%error, "the scan failed"),
+        Err(error) => tracing::error!(%error, "the scan ended early"),
     }
 }
 

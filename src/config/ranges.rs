@@ -8,13 +8,21 @@ use super::Config;
 const DATABASE_CONNECTIONS: RangeInclusive<u32> = 1..=100;
 const ORIGIN_CONNECTIONS: RangeInclusive<usize> = 1..=100;
 const KEEP_FORMER: RangeInclusive<SignedDuration> = SignedDuration::ZERO..=SignedDuration::from_hours(87_600);
-/// Of `portolan run`, between two exports or crawls.
+/// Between two exports, or two crawls of a host.
 const INTERVAL: RangeInclusive<SignedDuration> =
     SignedDuration::from_secs(1)..=SignedDuration::from_hours(720);
 /// In bytes; the largest is what a manifest may have.
 const SMALL_BLOB_LIMIT: RangeInclusive<u64> = 0..=4 * 1024 * 1024;
 const CRAWL_HOSTS: RangeInclusive<usize> = 1..=1_000;
 const CRAWL_CONNECTIONS: RangeInclusive<usize> = 1..=64;
+/// In requests a second.
+const CRAWL_RATE: RangeInclusive<u32> = 1..=1_000;
+const CRAWL_REQUESTS: RangeInclusive<usize> = 1..=10_000;
+const CRAWL_LEASE: RangeInclusive<SignedDuration> =
+    SignedDuration::from_secs(3)..=SignedDuration::from_hours(1);
+const CRAWL_FAILURES_UNTIL_OFF: RangeInclusive<u32> = 0..=1_000;
+const CRAWL_HISTORY: RangeInclusive<SignedDuration> =
+    SignedDuration::from_hours(1)..=SignedDuration::from_hours(87_600);
 const CRAWL_TIMEOUT: RangeInclusive<SignedDuration> =
     SignedDuration::from_secs(1)..=SignedDuration::from_hours(1);
 const CRAWL_HOST_TIMEOUT: RangeInclusive<SignedDuration> =
@@ -47,6 +55,11 @@ pub(super) fn check(config: &Config) -> Result<(), OutOfRange> {
     within("crawl.interval", &crawl.interval, &INTERVAL)?;
     within("crawl.hosts", &crawl.hosts, &CRAWL_HOSTS)?;
     within("crawl.connections", &crawl.connections, &CRAWL_CONNECTIONS)?;
+    within("crawl.rate", &crawl.rate, &CRAWL_RATE)?;
+    within("crawl.requests", &crawl.requests, &CRAWL_REQUESTS)?;
+    within("crawl.lease", &crawl.lease, &CRAWL_LEASE)?;
+    within("crawl.failures_until_off", &crawl.failures_until_off, &CRAWL_FAILURES_UNTIL_OFF)?;
+    within("crawl.history", &crawl.history, &CRAWL_HISTORY)?;
     within("crawl.timeout", &crawl.timeout, &CRAWL_TIMEOUT)?;
     within("crawl.host_timeout", &crawl.host_timeout, &CRAWL_HOST_TIMEOUT)?;
     within("crawl.hash_bytes", &crawl.hash_bytes, &CRAWL_HASH_BYTES)?;
@@ -98,6 +111,11 @@ mod tests {
         check("crawl.interval", Some("\"1h ago\""), "\"1s\"", "\"720h\"", "\"720h 1s\"");
         check("crawl.hosts", Some("0"), "1", "1000", "1001");
         check("crawl.connections", Some("0"), "1", "64", "65");
+        check("crawl.rate", Some("0"), "1", "1000", "1001");
+        check("crawl.requests", Some("0"), "1", "10000", "10001");
+        check("crawl.lease", Some("\"2s\""), "\"3s\"", "\"1h\"", "\"1h 1s\"");
+        check("crawl.failures_until_off", None, "0", "1000", "1001");
+        check("crawl.history", Some("\"59m\""), "\"1h\"", "\"87600h\"", "\"87600h 1s\"");
         check("crawl.timeout", Some("\"0s\""), "\"1s\"", "\"1h\"", "\"1h 1s\"");
         check("crawl.host_timeout", Some("\"0s\""), "\"1s\"", "\"24h\"", "\"24h 1s\"");
         check("crawl.hash_bytes", None, "0", "68719476736", "68719476737");

@@ -15,6 +15,7 @@ use super::{
     Error,
     error::causes,
     guard::{Guard, GuardedResolver, Refusal},
+    pace::{self, Pace},
 };
 use crate::{mirror::HostUrl, oci};
 
@@ -105,6 +106,7 @@ pub struct Connector {
     guard: Guard,
     family: Family,
     timeout: Duration,
+    pace: Option<Arc<Pace>>,
 }
 
 impl Connector {
@@ -123,7 +125,12 @@ impl Connector {
             .pool_max_idle_per_host(2)
             .build()
             .map_err(|error| Error::Setup(causes(&error)))?;
-        Ok(Self { http, guard, family, timeout })
+        Ok(Self { http, guard, family, timeout, pace: None })
+    }
+
+    /// The same for one host, with the manners that it is due.
+    pub fn paced(&self, pace: Arc<Pace>) -> Self {
+        Self { pace: Some(pace), ..self.clone() }
     }
 
     /// Is the file `path` below `base` there, with exactly `size` bytes? By HEAD.
@@ -224,7 +231,9 @@ impl Connector {
         if let Some(range) = range {
             request = request.header(RANGE, range);
         }
-        let response = request.send().await.map_err(|error| fault(&error))?;
+        let permit = pace::wait(self.pace.as_deref()).await.map_err(Fault::Unreachable)?;
+        let mut response = request.send().await.map_err(|error| fault(&error))?;
+        pace::note(self.pace.as_deref(), &mut response, permit);
         match response.status() {
             StatusCode::OK => Ok(response),
             StatusCode::PARTIAL_CONTENT if is_ranged => Ok(response),

@@ -9,6 +9,7 @@ mod credentials;
 mod error;
 pub mod guard;
 pub mod host;
+mod pace;
 pub mod registry;
 mod transport;
 
@@ -20,6 +21,7 @@ pub use config::{Config, Password};
 pub use error::Error;
 pub use guard::Guard;
 pub use host::{Connector, Family, Outcome};
+pub use pace::Pace;
 pub use registry::{FetchedManifest, ManifestHead, Registry};
 
 /// Gives rustls its cryptography. Safe to call more than once; the constructors of this module do.

@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// How long `portolan run` waits between two crawls: 1s to 720h.
+    /// How long after a crawl of a host the next one comes, give or take a tenth: 1s to 720h. After each
+    /// crawl that did not reach it twice as long, up to 24h.
     #[serde(serialize_with = "jiff::fmt::serde::duration::friendly::compact::required")]
     #[schemars(with = "String")]
     pub interval: SignedDuration,
@@ -16,6 +17,12 @@ pub struct Config {
     /// How many requests one host gets at once: 1 to 64.
     #[schemars(range(min = 1, max = 64))]
     pub connections: usize,
+    /// How many requests one host gets in a second: 1 to 1000.
+    #[schemars(range(min = 1, max = 1_000))]
+    pub rate: u32,
+    /// How many requests run at once, to all hosts: 1 to 10000.
+    #[schemars(range(min = 1, max = 10_000))]
+    pub requests: usize,
     /// How long one answer may take: 1s to 1h. Large bodies get more, by their size.
     #[serde(serialize_with = "jiff::fmt::serde::duration::friendly::compact::required")]
     #[schemars(with = "String")]
@@ -24,6 +31,19 @@ pub struct Config {
     #[serde(serialize_with = "jiff::fmt::serde::duration::friendly::compact::required")]
     #[schemars(with = "String")]
     pub host_timeout: SignedDuration,
+    /// How long a crawler has a host for itself, 3s to 1h. It renews that while it crawls; when it was killed,
+    /// another one takes the host over after this time.
+    #[serde(serialize_with = "jiff::fmt::serde::duration::friendly::compact::required")]
+    #[schemars(with = "String")]
+    pub lease: SignedDuration,
+    /// After how many crawls in a row that did not reach it a host is switched off, until one does: 0 (never)
+    /// to 1000. Private hosts are not: often they cannot be reached from here.
+    #[schemars(range(max = 1_000))]
+    pub failures_until_off: u32,
+    /// How long the log of crawls is kept: 1h to 87600h.
+    #[serde(serialize_with = "jiff::fmt::serde::duration::friendly::compact::required")]
+    #[schemars(with = "String")]
+    pub history: SignedDuration,
     /// How many bytes of bodies one crawl reads from each URL, to compare them with their digests. Larger
     /// files than this are never read. 0 to 68719476736 (64 GiB).
     #[schemars(range(max = 68_719_476_736_u64))]
@@ -41,8 +61,13 @@ impl Default for Config {
             interval: SignedDuration::from_hours(1),
             hosts: 20,
             connections: 2,
+            rate: 20,
+            requests: 100,
             timeout: SignedDuration::from_secs(30),
             host_timeout: SignedDuration::from_mins(10),
+            lease: SignedDuration::from_mins(2),
+            failures_until_off: 4,
+            history: SignedDuration::from_hours(720),
             hash_bytes: 8 * 1024 * 1024,
             allow_networks: Vec::new(),
             contact: String::new(),
@@ -69,8 +94,13 @@ mod tests {
         interval = "1h"
         hosts = 20
         connections = 2
+        rate = 20
+        requests = 100
         timeout = "30s"
         host_timeout = "10m"
+        lease = "2m"
+        failures_until_off = 4
+        history = "720h"
         hash_bytes = 8388608
         allow_networks = []
         contact = ""

@@ -2,20 +2,19 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::{
+    Config,
     plan::Verdict,
+    schedule::auto_disabled,
     url::{Visit, Visitor},
 };
 use crate::{
     database::crawl::{CategoryTruth, CrawlCategory, CrawlHoldings, CrawlHost, CrawlResult, UrlReach},
     mirror::{CategoryId, CrawlState, HostUrl},
 };
-
-/// After how many crawls in a row that did not reach it a host is switched off, until one does.
-pub const FAILURES_UNTIL_OFF: i64 = 4;
 
 /// What all hosts are compared with, by category.
 pub(super) type Truths = HashMap<CategoryId, Arc<CategoryTruth>>;
@@ -34,10 +33,10 @@ pub(super) async fn crawl(
     truths: &Truths,
     seed: u64,
     clock: fn() -> Timestamp,
-    host_timeout: SignedDuration,
+    config: &Config,
 ) -> CrawlResult {
     let started_at = clock();
-    let deadline = Instant::now() + host_timeout.unsigned_abs();
+    let deadline = Instant::now() + config.host_timeout.unsigned_abs();
     let mut results = Vec::new();
     for category in &host.categories {
         let Some(truth) = truths.get(&category.category) else { continue };
@@ -51,7 +50,7 @@ pub(super) async fn crawl(
         started_at: started_at.into(),
         duration: clock().duration_since(started_at),
         state,
-        auto_disabled: auto_disabled(host, state, log.first()),
+        auto_disabled: auto_disabled(config, host, state, log.first()),
         log: log.join("\n"),
         urls: results.iter_mut().flat_map(|it| std::mem::take(&mut it.urls)).collect(),
         holdings: results.into_iter().map(|it| it.holdings).collect(),
@@ -105,18 +104,6 @@ fn worst(states: &[CrawlState]) -> CrawlState {
     reached.max_by_key(badness).copied().unwrap_or(CrawlState::Unreachable)
 }
 
-/// Why the host is switched off now. Private hosts often cannot be reached from here and stay on.
-fn auto_disabled(host: &CrawlHost, state: CrawlState, first_line: Option<&String>) -> Option<String> {
-    if state != CrawlState::Unreachable {
-        return None;
-    }
-    if host.private || host.auto_disabled.is_some() || host.failures + 1 < FAILURES_UNTIL_OFF {
-        return host.auto_disabled.clone();
-    }
-    let reason = first_line.map_or("it has no URL", String::as_str);
-    Some(format!("not reached by {FAILURES_UNTIL_OFF} crawls in a row; {reason}"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -129,28 +116,5 @@ mod tests {
         assert_eq!(worst(&[UpToDate, Unreachable]), UpToDate);
         assert_eq!(worst(&[Unreachable]), Unreachable);
         assert_eq!(worst(&[]), Unreachable);
-    }
-
-    #[test]
-    fn a_host_goes_off_after_some_failures_and_comes_back() {
-        #[track_caller]
-        fn check(private: bool, failures: i64, was: Option<&str>, state: CrawlState, expected: Option<&str>) {
-            let host = CrawlHost {
-                id: crate::mirror::HostId(1),
-                name: "m1".parse().unwrap(),
-                private,
-                failures,
-                auto_disabled: was.map(str::to_owned),
-                categories: Vec::new(),
-            };
-            let found = auto_disabled(&host, state, Some(&"no answer".to_owned()));
-            assert_eq!(found.as_deref(), expected);
-        }
-        let off = "not reached by 4 crawls in a row; no answer";
-        check(false, 2, None, CrawlState::Unreachable, None);
-        check(false, 3, None, CrawlState::Unreachable, Some(off));
-        check(false, 9, Some("before"), CrawlState::Unreachable, Some("before"));
-        check(true, 9, None, CrawlState::Unreachable, None);
-        check(false, 9, Some("before"), CrawlState::Behind, None);
     }
 }

@@ -6,28 +6,43 @@ mod config;
 mod host;
 mod observer;
 pub mod plan;
+mod schedule;
 mod summary;
+mod truths;
 mod url;
+mod visit;
 
 #[cfg(test)]
 mod tests;
 
-use std::{collections::HashMap, sync::Arc};
+use std::{future::Future, sync::Arc, time::Duration};
 
-use futures_util::{StreamExt, stream};
+use futures_util::{StreamExt, stream::FuturesUnordered};
 use jiff::Timestamp;
+use tokio::sync::Semaphore;
 
 use crate::{
     connector,
-    database::{self, Database, crawl::CrawlHost},
-    mirror::HostName,
+    database::{
+        self, Database, Time,
+        crawl::CrawlHost,
+        lease::{self, Round, Taking, Which},
+    },
+    mirror::{HostId, HostName},
 };
+use truths::KnownTruths;
+use visit::{Crawl, blocking};
 
 pub use claim::Claim;
 pub use config::Config;
-pub use host::FAILURES_UNTIL_OFF;
 pub use observer::Observer;
 pub use summary::{CategorySummary, HostSummary, Summary};
+
+/// How often the database is asked for hosts that are due, or that others have given back.
+pub const POLL: Duration = Duration::from_secs(1);
+
+/// How long to wait when the database failed.
+const DATABASE_PAUSE: Duration = Duration::from_secs(5);
 
 /// Why nothing could be crawled.
 #[derive(Debug, thiserror::Error)]
@@ -43,117 +58,207 @@ pub enum Error {
 /// One crawl.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Only these hosts; all if empty.
+    /// Only these hosts, also if they want to be left alone; all others if empty.
     pub hosts: Vec<HostName>,
-    /// Chooses what is looked at of large categories; another one each time.
+    /// Chooses what is looked at of large categories, and names the crawler among others: another one each
+    /// time.
     pub seed: u64,
     /// Tells the time.
     pub clock: fn() -> Timestamp,
 }
 
-/// Crawls hosts.
+impl Options {
+    /// Who we are among all crawlers.
+    fn holder(&self) -> String {
+        format!("{}-{:016x}", std::process::id(), self.seed)
+    }
+}
+
+/// Crawls hosts, and shares them with other crawlers of the same database.
 pub struct Crawler {
     config: Config,
     visitor: url::Visitor,
+    truths: KnownTruths,
+    /// A permit for each request that runs.
+    requests: Arc<Semaphore>,
 }
 
 impl Crawler {
     /// Fails when the HTTP client cannot be made.
     pub fn new(config: Config) -> Result<Self, connector::Error> {
-        Ok(Self { visitor: url::Visitor::new(&config)?, config })
+        let requests = Arc::new(Semaphore::new(config.requests.clamp(1, Semaphore::MAX_PERMITS)));
+        Ok(Self { visitor: url::Visitor::new(&config)?, truths: KnownTruths::default(), requests, config })
     }
 
-    /// Crawls all hosts that are switched on and opted in to something, and stores each as it is done. What
-    /// goes wrong with one host stops no other.
+    /// One round: crawls all hosts that are switched on and opted in to something, due or not, and stores each
+    /// as it is done. What another crawler has in the meantime is waited for, and counts if that crawl began
+    /// after this round. What goes wrong with one host stops no other.
     pub async fn run(
         &self,
         database: &Arc<Database>,
         options: &Options,
         observer: &dyn Observer,
     ) -> Result<Summary, Error> {
-        let hosts = list_hosts(database, &options.hosts).await?;
-        let truths = load_truths(database, &hosts).await?;
-        observer.started(hosts.len());
-        let crawl = |it| self.crawl_host(database, it, &truths, options, observer);
-        let crawled: Vec<_> = hosts.iter().map(crawl).collect();
-        let at_once = self.config.hosts.max(1);
-        let mut hosts: Vec<HostSummary> = stream::iter(crawled).buffer_unordered(at_once).collect().await;
-        hosts.sort_by(|one, other| one.name.cmp(&other.name));
-        Ok(Summary { hosts })
+        check_named(database, &options.hosts).await?;
+        let work = Work { crawler: self, database, options, observer };
+        work.round((options.clock)().into()).await
     }
 
-    async fn crawl_host(
+    /// Crawls hosts as they are due, until `stop` is ready. A database that fails is asked again and again.
+    /// `options.hosts` is not looked at.
+    pub async fn follow(
         &self,
         database: &Arc<Database>,
-        host: &CrawlHost,
-        truths: &host::Truths,
         options: &Options,
         observer: &dyn Observer,
-    ) -> HostSummary {
-        observer.host_started(&host.name);
-        let Options { seed, clock, .. } = *options;
-        let result = host::crawl(&self.visitor, host, truths, seed, clock, self.config.host_timeout).await;
-        let mut summary = HostSummary::new(host, &result);
-        if let Err(error) = blocking(database, move |it| it.store_crawl(&result)).await {
-            summary.error = Some(format!("the result cannot be stored: {error}"));
+        stop: impl Future<Output = ()>,
+    ) {
+        let work = Work { crawler: self, database, options, observer };
+        tokio::select! {
+            () = work.follow() => {}
+            () = stop => self.release(database, options).await,
         }
-        report(&summary);
-        observer.host_finished(&summary);
-        summary
+    }
+
+    /// Gives back the hosts of a [`Self::run`] that was broken off. Else they wait for the end of the lease.
+    pub async fn release(&self, database: &Arc<Database>, options: &Options) {
+        let holder = options.holder();
+        let release = move |it: &Database| it.write_log(|connection| lease::release(connection, &holder));
+        if let Err(error) = blocking(database, release).await {
+            tracing::warn!(%error, "hosts could not be given back; their leases end by themselves");
+        }
     }
 }
 
-fn report(summary: &HostSummary) {
-    for line in &summary.log {
-        tracing::debug!(host.name = %summary.name, "{line}");
+/// What one call of the crawler works with.
+struct Work<'a> {
+    crawler: &'a Crawler,
+    database: &'a Arc<Database>,
+    options: &'a Options,
+    observer: &'a dyn Observer,
+}
+
+impl Work<'_> {
+    async fn round(&self, began: Time) -> Result<Summary, Error> {
+        let mut running = FuturesUnordered::new();
+        let mut summary = Summary::default();
+        let mut except: Vec<HostId> = Vec::new();
+        let left = self.count_left(began, &except).await?;
+        self.observer.started(usize::try_from(left).unwrap_or_default());
+        loop {
+            let free = self.at_once().saturating_sub(running.len());
+            running.extend(self.take_round(began, &except, free).await?.into_iter().map(Crawl::run));
+            match running.next().await {
+                Some((id, Some(host))) => {
+                    // Also one whose result could not be stored: others, or the next round, will come to it.
+                    except.push(id);
+                    summary.hosts.push(host);
+                }
+                Some((_, None)) => {}
+                None if self.count_left(began, &except).await? == 0 => break,
+                None => tokio::time::sleep(POLL).await,
+            }
+        }
+        summary.hosts.sort_by(|one, other| one.name.cmp(&other.name));
+        Ok(summary)
     }
-    for category in &summary.categories {
-        tracing::info!(
-            host.name = %summary.name,
-            category.name = %category.name,
-            state = %category.state,
-            held = category.held,
-            reason = category.reason,
-            "host crawled"
-        );
+
+    async fn follow(&self) {
+        let mut running = FuturesUnordered::new();
+        loop {
+            let free = self.at_once().saturating_sub(running.len());
+            let mut pause = POLL;
+            match self.take_due(free).await {
+                Ok(crawls) => running.extend(crawls.into_iter().map(Crawl::run)),
+                Err(error) => {
+                    tracing::error!(%error, "the database does not tell which hosts are due");
+                    pause = DATABASE_PAUSE;
+                }
+            }
+            tokio::select! {
+                Some(_) = running.next() => {}
+                () = tokio::time::sleep(pause) => {}
+            }
+        }
     }
-    if let Some(error) = &summary.error {
-        tracing::error!(host.name = %summary.name, "{error}");
+
+    fn at_once(&self) -> usize {
+        self.crawler.config.hosts.max(1)
+    }
+
+    async fn take_due(&self, limit: usize) -> Result<Vec<Crawl<'_>>, Error> {
+        let taken = self.take(limit, |connection, taking| lease::take(connection, Which::Due, taking));
+        self.prepare(taken.await?).await
+    }
+
+    async fn take_round(
+        &self,
+        began: Time,
+        except: &[HostId],
+        limit: usize,
+    ) -> Result<Vec<Crawl<'_>>, Error> {
+        let (hosts, except) = (self.options.hosts.clone(), except.to_vec());
+        let taken = self.take(limit, move |connection, taking| {
+            let round = Round { began, hosts: &hosts, except: &except };
+            lease::take(connection, Which::Round(round), taking)
+        });
+        self.prepare(taken.await?).await
+    }
+
+    /// Takes at most so many hosts.
+    async fn take(
+        &self,
+        limit: usize,
+        take: impl FnOnce(&mut database::Connection, &Taking<'_>) -> database::QueryResult<Vec<CrawlHost>>
+        + Send
+        + 'static,
+    ) -> Result<Vec<CrawlHost>, Error> {
+        if limit == 0 {
+            return Ok(Vec::new());
+        }
+        let (holder, now) = (self.options.holder(), (self.options.clock)());
+        let until = visit::lease_end(now, self.crawler.config.lease);
+        let work = move |database: &Database| {
+            let taking = Taking { holder: &holder, now: now.into(), until, limit };
+            database.write_log(|connection| take(connection, &taking))
+        };
+        Ok(blocking(self.database, work).await?)
+    }
+
+    async fn prepare(&self, hosts: Vec<CrawlHost>) -> Result<Vec<Crawl<'_>>, Error> {
+        let truths = self.crawler.truths.load(self.database, &hosts).await?;
+        let crawl = |host| Crawl {
+            crawler: self.crawler,
+            database: self.database,
+            options: self.options,
+            observer: self.observer,
+            holder: self.options.holder(),
+            truths: truths.clone(),
+            host,
+        };
+        Ok(hosts.into_iter().map(crawl).collect())
+    }
+
+    async fn count_left(&self, began: Time, except: &[HostId]) -> Result<i64, Error> {
+        let (hosts, except) = (self.options.hosts.clone(), except.to_vec());
+        let now = (self.options.clock)().into();
+        let count = move |database: &Database| {
+            let round = Round { began, hosts: &hosts, except: &except };
+            database.read(|connection| lease::count_left(connection, &round, now))
+        };
+        Ok(blocking(self.database, count).await?)
     }
 }
 
-async fn list_hosts(database: &Arc<Database>, only: &[HostName]) -> Result<Vec<CrawlHost>, Error> {
-    let mut hosts = blocking(database, |it| it.read(database::crawl::list_hosts)).await?;
-    if let Some(unknown) = only.iter().find(|name| hosts.iter().all(|it| it.name != **name)) {
-        return Err(Error::UnknownHost(unknown.clone()));
+async fn check_named(database: &Arc<Database>, names: &[HostName]) -> Result<(), Error> {
+    for name in names.iter().cloned() {
+        let is_active = {
+            let name = name.clone();
+            blocking(database, move |it| it.read(|connection| lease::is_active(connection, &name))).await?
+        };
+        if !is_active {
+            return Err(Error::UnknownHost(name));
+        }
     }
-    hosts.retain(|it| only.is_empty() || only.contains(&it.name));
-    Ok(hosts)
-}
-
-/// What the hosts are compared with. Categories that were never scanned are left out.
-async fn load_truths(database: &Arc<Database>, hosts: &[CrawlHost]) -> Result<host::Truths, Error> {
-    let mut ids: Vec<_> = hosts.iter().flat_map(|it| &it.categories).map(|it| it.category).collect();
-    ids.sort_unstable();
-    ids.dedup();
-    let load = move |database: &Database| {
-        database.read(|connection| {
-            let load = |id| Ok((id, Arc::new(database::crawl::load_category(connection, id)?)));
-            ids.into_iter().map(load).collect::<Result<HashMap<_, _>, _>>()
-        })
-    };
-    let mut truths = blocking(database, load).await?;
-    truths.retain(|_, it| !it.states.is_empty());
-    Ok(truths)
-}
-
-/// Runs what waits for the database where it holds up nobody.
-async fn blocking<T: Send + 'static>(
-    database: &Arc<Database>,
-    work: impl FnOnce(&Database) -> T + Send + 'static,
-) -> T {
-    let database = database.clone();
-    tokio::task::spawn_blocking(move || work(&database))
-        .await
-        .expect("the work does not panic and the runtime lives")
+    Ok(())
 }

@@ -1,5 +1,7 @@
 //! Hosts with faults, crawled over loopback into a database.
 
+mod sharing;
+
 use std::{
     collections::BTreeMap,
     sync::{
@@ -20,7 +22,7 @@ use crate::{
         content::{self, CategoryContent, ContentBlob},
         crawl::Holdings,
         host_category,
-        testing::{add_host, new_category, now},
+        testing::{add_host, new_category},
     },
     mirror::{CategoryName, CrawlState, HostCategoryId, Reach, Serial, blob_path},
     oci::Digest,
@@ -31,6 +33,11 @@ use crate::{
 struct World {
     database: Arc<Database>,
     _folder: tempfile::TempDir,
+}
+
+/// Schedules are of the real time.
+fn now() -> Time {
+    Timestamp::now().into()
 }
 
 /// A file of the category: the same bytes for the same number.
@@ -183,6 +190,7 @@ fn fedora() -> CategoryName {
 fn config() -> Config {
     Config {
         timeout: SignedDuration::from_millis(500),
+        rate: 1_000,
         allow_networks: vec!["127.0.0.0/8".parse().unwrap()],
         ..Config::default()
     }
@@ -345,9 +353,10 @@ async fn an_unreachable_host_keeps_what_was_known() {
     world.add("m1", &[&server]);
     world.crawl().await;
     *ill.lock().unwrap() = true;
-    for turn in 1..=FAILURES_UNTIL_OFF {
+    let limit = config().failures_until_off;
+    for turn in 1..=limit {
         let summary = world.crawl().await;
-        assert_eq!(summary.hosts[0].auto_disabled.is_some(), turn == FAILURES_UNTIL_OFF);
+        assert_eq!(summary.hosts[0].auto_disabled.is_some(), turn == limit);
         world.check("m1", CrawlState::Unreachable, Some(world.numbers(2..=8)), "503");
     }
     *ill.lock().unwrap() = false;

@@ -1,6 +1,6 @@
 //! One visit to one URL of a host.
 
-use std::{collections::BTreeMap, future::Future};
+use std::{collections::BTreeMap, future::Future, sync::Arc};
 
 use futures_util::{StreamExt, stream};
 use tokio::time::{Instant, timeout_at};
@@ -10,7 +10,7 @@ use super::{
     plan::{Findings, Plan, Verdict, unanswered},
 };
 use crate::{
-    connector::{self, Connector, Family, Guard, Outcome},
+    connector::{self, Connector, Family, Guard, Outcome, Pace},
     database::{
         crawl::{CategoryTruth, CrawlBlob, UrlReach},
         host_category::HostCategoryUrl,
@@ -56,6 +56,12 @@ impl Visitor {
             connections: config.connections.max(1),
             hash_bytes: config.hash_bytes,
         })
+    }
+
+    /// The same for one host, with the manners that it is due.
+    pub(super) fn paced(&self, pace: &Arc<Pace>) -> Self {
+        let (ipv4, ipv6) = (self.ipv4.paced(pace.clone()), self.ipv6.paced(pace.clone()));
+        Self { ipv4, ipv6, connections: self.connections, hash_bytes: self.hash_bytes }
     }
 
     /// Asks whether the URL can be reached, and what it holds of the category. Ends at the deadline.

@@ -13,6 +13,7 @@ use super::{
     BATCH_ROWS, Connection, Sha256, Time, category,
     category::Category,
     connection::on_each,
+    lease,
     schema::{
         blob, blob_number, body, category_repository, category_serial, manifest, manifest_blob, referrer,
         repository, repository_manifest, tag,
@@ -164,6 +165,7 @@ pub fn replace_category(
     let set = content.blobs.iter().filter_map(|it| u32::try_from(*numbers.get(&it.digest)?).ok());
     let set = write_set(set.collect::<RoaringBitmap>());
     category::insert_serial(connection, id, *serial, *inventory_digest, &set, now)?;
+    lease::make_category_due(connection, id, now)?;
     Ok(added)
 }
 

@@ -3,7 +3,7 @@
 use diesel::prelude::*;
 use serde::Serialize;
 
-use super::{Connection, Time, error::exists, schema::host};
+use super::{Connection, Time, error::exists, lease, schema::host};
 use crate::mirror::{Asn, Bandwidth, Country, HostId, HostName, Place, SiteId};
 
 /// A host. Off by its admins, off by the operators and off by the crawler are three states.
@@ -118,13 +118,15 @@ pub fn find(connection: &mut Connection, name: &HostName) -> QueryResult<Option<
     host::table.select(Host::as_select()).filter(host::name.eq(name)).first(connection).optional()
 }
 
-/// Adds a host.
+/// Adds a host, due to be crawled.
 pub fn insert(connection: &mut Connection, new: &NewHost) -> QueryResult<Host> {
-    diesel::insert_into(host::table)
+    let host: Host = diesel::insert_into(host::table)
         .values(new)
         .returning(host::all_columns)
         .get_result(connection)
-        .map_err(|error| exists(error, || format!("a host named {}", new.name)))
+        .map_err(|error| exists(error, || format!("a host named {}", new.name)))?;
+    lease::insert(connection, host.id, host.created_at)?;
+    Ok(host)
 }
 
 /// Changes a host; how many there were of this id.

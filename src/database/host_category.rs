@@ -6,6 +6,7 @@ use serde::Serialize;
 use super::{
     Connection, Time,
     error::exists,
+    lease,
     schema::{category, host_category, host_category_url},
 };
 use crate::mirror::{CategoryId, CategoryName, HostCategoryId, HostCategoryUrlId, HostId, HostUrl, Reach};
@@ -73,7 +74,7 @@ pub fn list_urls(connection: &mut Connection, id: HostCategoryId) -> QueryResult
 }
 
 /// Opts a host in under these URLs. A host that is in already gets these URLs instead of its former
-/// ones; those that stay keep what is known of their reach.
+/// ones; those that stay keep what is known of their reach. It is due to be crawled.
 pub fn opt_in(
     connection: &mut Connection,
     host: HostId,
@@ -102,6 +103,7 @@ pub fn opt_in(
             insert_url(connection, row.id, url)?;
         }
     }
+    lease::make_due(connection, host, now)?;
     Ok(row)
 }
 

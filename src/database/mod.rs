@@ -17,6 +17,7 @@ pub mod host_category;
 pub mod host_country_allowed;
 pub mod host_netblock;
 pub mod host_peer_asn;
+pub mod lease;
 mod migration;
 mod pool;
 mod schema;

@@ -13,8 +13,8 @@ use serde::{Deserialize, Serialize};
 use super::{
     Connection, DatabaseUrl, Error, Generations, Part,
     connection::Connector,
-    crawl::{self, CrawlResult},
-    generation, migration,
+    crawl::{self, CrawlEnd, CrawlResult},
+    generation, lease, migration,
 };
 
 /// How long a caller waits for a connection, also when the server is down.
@@ -114,7 +114,21 @@ impl Database {
         Ok(generation::load(&mut *self.connect()?)?)
     }
 
-    /// Stores what a crawl found out; answers change only if something in it does.
+    /// Stores a crawl that was made under a lease, and ends the lease. False, and nothing is stored, when the
+    /// crawler does not have the lease any more.
+    pub fn finish_crawl(&self, result: &CrawlResult, end: &CrawlEnd<'_>) -> Result<bool, Error> {
+        self.write_parts(|connection| {
+            let CrawlResult { host, started_at, .. } = *result;
+            if !lease::finish(connection, host, end.holder, started_at, end.at, end.next)? {
+                return Ok((false, Vec::new()));
+            }
+            let parts = crawl::store(connection, result)?;
+            crawl::forget(connection, host, end.history_since)?;
+            Ok((true, parts))
+        })
+    }
+
+    /// Stores what was found out of a host; answers change only if something in it does.
     pub fn store_crawl(&self, result: &CrawlResult) -> Result<(), Error> {
         self.write_parts(|connection| Ok(((), crawl::store(connection, result)?)))
     }

@@ -222,6 +222,38 @@ diesel::table! {
 }
 
 diesel::table! {
+    crawl_schedule (host_id) {
+        host_id -> BigInt,
+        next_crawl_at -> Timestamp,
+        not_before -> Nullable<Timestamp>,
+        crawled_at -> Nullable<Timestamp>,
+        holder -> Nullable<Text>,
+        leased_until -> Nullable<Timestamp>,
+    }
+}
+
+diesel::table! {
+    propagation (id) {
+        id -> BigInt,
+        host_category_id -> BigInt,
+        serial -> BigInt,
+        since -> Timestamp,
+        until -> Nullable<Timestamp>,
+    }
+}
+
+diesel::table! {
+    host_token (id) {
+        id -> BigInt,
+        host_id -> BigInt,
+        hash -> Binary,
+        created_at -> Timestamp,
+        expires_at -> Nullable<Timestamp>,
+        used_at -> Nullable<Timestamp>,
+    }
+}
+
+diesel::table! {
     generation (part) {
         part -> Text,
         value -> BigInt,
@@ -244,6 +276,9 @@ diesel::joinable!(tag -> category_repository (category_repository_id));
 diesel::joinable!(category_serial -> category (category_id));
 diesel::joinable!(holdings -> host_category (host_category_id));
 diesel::joinable!(crawl -> host (host_id));
+diesel::joinable!(crawl_schedule -> host (host_id));
+diesel::joinable!(propagation -> host_category (host_category_id));
+diesel::joinable!(host_token -> host (host_id));
 
 diesel::allow_tables_to_appear_in_same_query!(
     site,
@@ -269,5 +304,8 @@ diesel::allow_tables_to_appear_in_same_query!(
     category_serial,
     holdings,
     crawl,
+    crawl_schedule,
+    propagation,
+    host_token,
     generation,
 );

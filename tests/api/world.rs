@@ -288,7 +288,7 @@ fn add_host(
         Ok(host.id)
     };
     let id = database.write(Part::Hosts, add).unwrap();
-    let crawled = database.read(crawl::list_hosts).unwrap().into_iter().find(|it| it.id == id).unwrap();
+    let crawled = database.read(|it| crawl::list_hosts(it, &[id])).unwrap().remove(0);
     let opt_in = &crawled.categories[0];
     let state = CrawlState::UpToDate;
     let result = CrawlResult {

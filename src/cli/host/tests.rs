@@ -74,7 +74,8 @@ impl Shell {
     }
 
     fn crawl(&self, state: CrawlState, blobs: &[u32], ipv4: Reach, auto_disabled: Option<&str>) {
-        let host = self.database.read(crawl::list_hosts).unwrap().remove(0);
+        let ids: Vec<_> = self.database.read(host::list).unwrap().iter().map(|it| it.id).collect();
+        let host = self.database.read(|it| crawl::list_hosts(it, &ids)).unwrap().remove(0);
         let category = &host.categories[0];
         let url = |it: &crate::database::host_category::HostCategoryUrl| UrlReach {
             url: it.id,

@@ -14,12 +14,10 @@ pub use plan::{
 
 use super::{
     Connection, Part, Time,
+    lease::Next,
     schema::{crawl, host, host_category_url},
 };
 use crate::mirror::{CrawlState, HostCategoryUrlId, HostId, Reach};
-
-/// How many crawls of a host are kept, the newest.
-pub const CRAWLS_KEPT: i64 = 100;
 
 /// What one crawl of a host found out.
 #[derive(Clone, Debug)]
@@ -40,6 +38,19 @@ pub struct CrawlResult {
     pub holdings: Vec<CrawlHoldings>,
     /// Of each URL that was tried.
     pub urls: Vec<UrlReach>,
+}
+
+/// How a crawl under a lease ends.
+#[derive(Clone, Copy, Debug)]
+pub struct CrawlEnd<'a> {
+    /// Who has the lease.
+    pub holder: &'a str,
+    /// When it ends.
+    pub at: Time,
+    /// When the host is crawled next.
+    pub next: Next,
+    /// Crawls that began earlier are forgotten.
+    pub history_since: Time,
 }
 
 /// Whether a URL answers.
@@ -157,13 +168,15 @@ fn insert(connection: &mut Connection, result: &CrawlResult) -> QueryResult<()> 
             crawl::log.eq(&result.log),
         ))
         .execute(connection)?;
-    let crawls = crawl::table.filter(crawl::host_id.eq(result.host));
-    let newest = crawls.select(crawl::id).order(crawl::id.desc());
-    let first_forgotten: Option<i64> = newest.offset(CRAWLS_KEPT).first(connection).optional()?;
-    if let Some(first) = first_forgotten {
-        diesel::delete(crawls.filter(crawl::id.le(first))).execute(connection)?;
-    }
     Ok(())
+}
+
+/// Forgets the crawls of a host that began earlier, but not the newest.
+pub(super) fn forget(connection: &mut Connection, host: HostId, since: Time) -> QueryResult<usize> {
+    let crawls = crawl::table.filter(crawl::host_id.eq(host));
+    let newest: Option<i64> = crawls.select(diesel::dsl::max(crawl::id)).first(connection)?;
+    let old = crawls.filter(crawl::started_at.lt(since)).filter(crawl::id.ne(newest.unwrap_or_default()));
+    diesel::delete(old).execute(connection)
 }
 
 fn milliseconds(duration: SignedDuration) -> i64 {
@@ -193,8 +206,7 @@ mod tests {
         let host = add_host(database, name);
         let urls = [format!("http://{name}/fedora").parse().unwrap()];
         database.write(Part::Hosts, |it| host_category::opt_in(it, host.id, category, &urls, now())).unwrap();
-        let hosts = database.read(list_hosts).unwrap();
-        hosts.into_iter().find(|it| it.id == host.id).unwrap()
+        database.read(|it| list_hosts(it, &[host.id])).unwrap().remove(0)
     }
 
     fn result(host: &CrawlHost, blobs: Option<&[u32]>, hours: i64) -> CrawlResult {
@@ -233,9 +245,6 @@ mod tests {
             assert_eq!(truth.states[0].blobs, (1..=3).collect());
             let blobs: Vec<_> = truth.blobs.iter().map(|it| (it.number, it.digest.0[0], it.size)).collect();
             assert_eq!(blobs, [(3, 3, 3), (2, 2, 2), (1, 1, 1)]);
-            let off = HostChange { user_active: Some(false), ..HostChange::default() };
-            database.write(Part::Hosts, |it| host::update(it, host.id, &off)).unwrap();
-            assert_eq!(database.read(list_hosts).unwrap(), []);
         });
     }
 
@@ -302,12 +311,38 @@ mod tests {
     fn old_crawls_are_forgotten() {
         on_both(|database| {
             let host = opted_in(database, "m1");
-            for hour in 0..=CRAWLS_KEPT {
+            for hour in 0..10 {
                 database.store_crawl(&result(&host, Some(&[1]), hour)).unwrap();
             }
-            let crawls = database.read(|it| list(it, host.id, 1_000)).unwrap();
-            assert_eq!(crawls.len() as i64, CRAWLS_KEPT);
-            assert!(crawls.iter().all(|it| it.started_at > now()));
+            let hours = |it: i64| (jiff::Timestamp::from(now()) + SignedDuration::from_hours(it)).into();
+            let left = |since: i64| {
+                database.write_log(|it| forget(it, host.id, hours(since))).unwrap();
+                database.read(|it| list(it, host.id, 1_000)).unwrap().len()
+            };
+            assert_eq!([left(0), left(4), left(9), left(99)], [10, 6, 1, 1]);
+        });
+    }
+
+    #[test]
+    fn a_crawl_switches_on_and_off_only_what_is_its_own() {
+        on_both(|database| {
+            let host = opted_in(database, "m1");
+            let off = HostChange {
+                user_active: Some(false),
+                admin_active: Some(false),
+                drained: Some(true),
+                ..HostChange::default()
+            };
+            // In the middle of the crawl, whose result comes now.
+            database.write(Part::Hosts, |it| host::update(it, host.id, &off)).unwrap();
+            for auto_disabled in [Some("away".to_owned()), None] {
+                let blobs: Option<&[u32]> = if auto_disabled.is_none() { Some(&[1]) } else { None };
+                let found = CrawlResult { auto_disabled: auto_disabled.clone(), ..result(&host, blobs, 1) };
+                database.store_crawl(&found).unwrap();
+                let row = database.read(|it| host::find(it, &host.name)).unwrap().unwrap();
+                assert_eq!((row.user_active, row.admin_active, row.drained), (false, false, true));
+                assert_eq!(row.auto_disabled_reason, auto_disabled);
+            }
         });
     }
 }

@@ -77,14 +77,14 @@ pub struct CrawlBlob {
     pub size: u64,
 }
 
-/// The hosts to crawl, by name: those that are switched on by admins and operators, with a site that is,
-/// and that opted in to something. Those that the crawler switched off are among them: they may be back.
-pub fn list_hosts(connection: &mut Connection) -> QueryResult<Vec<CrawlHost>> {
-    let mut opt_ins = list_opt_ins(connection)?;
+/// What a crawl of these hosts needs to know, by name. Whether they are to be crawled, [`lease::take`] says.
+///
+/// [`lease::take`]: crate::database::lease::take
+pub fn list_hosts(connection: &mut Connection, only: &[HostId]) -> QueryResult<Vec<CrawlHost>> {
+    let mut opt_ins = list_opt_ins(connection, only)?;
     let rows: Vec<(HostId, HostName, bool, bool, i64, Option<String>)> = host::table
         .inner_join(site::table)
-        .filter(host::user_active.and(host::admin_active))
-        .filter(site::user_active.and(site::admin_active))
+        .filter(host::id.eq_any(only))
         .select((
             host::id,
             host::name,
@@ -102,20 +102,27 @@ pub fn list_hosts(connection: &mut Connection) -> QueryResult<Vec<CrawlHost>> {
     Ok(hosts.collect())
 }
 
-fn list_opt_ins(connection: &mut Connection) -> QueryResult<HashMap<HostId, Vec<CrawlCategory>>> {
-    let mut urls: HashMap<HostCategoryId, Vec<HostCategoryUrl>> = HashMap::new();
-    let rows = host_category_url::table.select(HostCategoryUrl::as_select()).order(host_category_url::id);
-    for url in rows.load(connection)? {
-        urls.entry(url.host_category_id).or_default().push(url);
-    }
-    let known = holdings::table.select(Holdings::as_select()).load(connection)?;
-    let mut known: HashMap<_, _> = known.into_iter().map(|it| (it.host_category_id, it)).collect();
+fn list_opt_ins(
+    connection: &mut Connection,
+    only: &[HostId],
+) -> QueryResult<HashMap<HostId, Vec<CrawlCategory>>> {
     let rows: Vec<(HostId, HostCategoryId, CategoryId, CategoryName)> = host_category::table
         .inner_join(category::table)
         .filter(category::retired_at.is_null())
+        .filter(host_category::host_id.eq_any(only))
         .select((host_category::host_id, host_category::id, category::id, category::name))
         .order(category::name)
         .load(connection)?;
+    let ids: Vec<HostCategoryId> = rows.iter().map(|it| it.1).collect();
+    let mut urls: HashMap<HostCategoryId, Vec<HostCategoryUrl>> = HashMap::new();
+    let of_these = host_category_url::table.filter(host_category_url::host_category_id.eq_any(&ids));
+    let of_these = of_these.select(HostCategoryUrl::as_select()).order(host_category_url::id);
+    for url in of_these.load(connection)? {
+        urls.entry(url.host_category_id).or_default().push(url);
+    }
+    let known = holdings::table.filter(holdings::host_category_id.eq_any(&ids));
+    let known = known.select(Holdings::as_select()).load(connection)?;
+    let mut known: HashMap<_, _> = known.into_iter().map(|it| (it.host_category_id, it)).collect();
     let mut opt_ins: HashMap<HostId, Vec<CrawlCategory>> = HashMap::new();
     for (host, host_category, category, name) in rows {
         let urls = urls.remove(&host_category).unwrap_or_default();

@@ -1,0 +1,3 @@
+DROP TABLE host_token;
+DROP TABLE propagation;
+DROP TABLE crawl_schedule;
