@@ -16,7 +16,7 @@ use serde_json::Value;
 
 pub use ranges::OutOfRange;
 
-use crate::{connector, crawler, database, exporter, geoip, scanner, server, tree};
+use crate::{connector, crawler, database, exporter, geoip, notice, scanner, server, tree};
 
 /// The configuration of Portolan: one TOML file in which every key may be left out.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
@@ -39,6 +39,8 @@ pub struct Config {
     pub scan: scanner::Config,
     /// How mirrors are looked at.
     pub crawl: crawler::Config,
+    /// Who is told when a host is switched off or on, or is caught lying. A crawl never waits for it.
+    pub notice: notice::Config,
     /// How requests are answered.
     pub serve: server::Config,
     /// Where requests are answered.
@@ -162,6 +164,9 @@ impl Config {
         }
         if let Some(username) = variable("PORTOLAN_ORIGIN_USERNAME") {
             config.origin.username = username;
+        }
+        if let Some(url) = variable("PORTOLAN_MAIL_SERVER") {
+            config.notice.mail_server = url.into();
         }
         if let Some(password) = variable("PORTOLAN_ORIGIN_PASSWORD") {
             config.origin.password = password.into();

@@ -13,6 +13,7 @@ pub mod mirrorlist;
 pub mod connector;
 pub mod database;
 pub mod geoip;
+pub mod notice;
 pub mod store;
 pub mod tree;
 

@@ -22,7 +22,7 @@ const LAYERS: &[&[&str]] = &[
     // Decisions over values.
     &["mirrorlist"],
     // Adapters, one kind of IO each.
-    &["connector", "database", "geoip", "store", "tree"],
+    &["connector", "database", "geoip", "notice", "store", "tree"],
     // Services.
     &["crawler", "exporter", "scanner", "server"],
     // The top.
@@ -57,6 +57,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("diesel_migrations", &["database"]),
     ("indicatif", &["cli"]),
     ("jiff_diesel", &["database"]),
+    ("lettre", &["notice"]),
     ("libsqlite3_sys", &["database"]),
     ("maxminddb", &["geoip"]),
     ("metrics", &["server"]),

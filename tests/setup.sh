@@ -3,7 +3,7 @@
 set -eu
 
 packages="aria2 ca-certificates crun curl docker-registry docker.io containerd fuse-overlayfs
- iproute2 netavark nginx-light podman postgresql postgresql-client python3-librepo rsync skopeo
+ iproute2 netavark nginx-light podman postgresql postgresql-client python3-aiosmtpd python3-librepo rsync skopeo
  uidmap util-linux"
 
 missing=""

@@ -1,6 +1,9 @@
 //! `portolan category`: what mirrors can opt in to. The scanner makes and retires categories.
 
+use std::collections::BTreeSet;
+
 use clap::{Args, Subcommand};
+use comfy_table::Table;
 use serde::Serialize;
 
 use super::{
@@ -13,10 +16,14 @@ use crate::{
         category::{self, Category, CategoryChange},
         crawl::{self, Holdings},
         host, host_category,
+        propagation::{self, Propagation},
     },
     mirror::{CategoryId, CategoryName, CrawlState, HostName, Serial},
     oci::RepositoryName,
 };
+
+/// How many states of a category are shown with who held them.
+const STATES_SHOWN: i64 = 10;
 
 #[derive(Subcommand)]
 pub(super) enum Command {
@@ -71,6 +78,8 @@ struct View {
     bytes: u64,
     repositories: Vec<RepositoryName>,
     hosts: Vec<Carrier>,
+    /// The newest states, newest first, and who held each since when.
+    propagation: Vec<Propagation>,
 }
 
 /// A host that opted in; the last four are null until a crawl has looked at it.
@@ -155,7 +164,25 @@ fn show(database: &Database, category: Category) -> anyhow::Result<Answer> {
         ]);
     }
     let empty = "no host carries it; next: portolan host opt-in HOST CATEGORY --url URL";
-    Ok(Answer::new(&view)?.table(rows).list(hosts, empty))
+    Ok(Answer::new(&view)?.table(rows).list(hosts, empty).table(shares(&view)))
+}
+
+/// How many of the hosts that opted in hold each state now, and how many have come to it.
+fn shares(view: &View) -> Table {
+    let mut rows = table::list(&["SERIAL", "SCANNED", "HELD BY", "SHARE", "HELD ONCE BY"]);
+    for state in &view.propagation {
+        let now = state.holders.iter().filter(|it| it.until.is_none()).count();
+        let ever: BTreeSet<&HostName> = state.holders.iter().map(|it| &it.host).collect();
+        let percent = (now * 100).checked_div(view.hosts.len());
+        rows.add_row([
+            table::cell(state.serial),
+            table::cell(table::time(state.published_at)),
+            table::cell(now),
+            table::optional(percent.map(|it| format!("{it} %"))),
+            table::cell(ever.len()),
+        ]);
+    }
+    rows
 }
 
 fn change(database: &Database, category: &Category, edit: CategoryEdit) -> anyhow::Result<Answer> {
@@ -168,9 +195,10 @@ fn change(database: &Database, category: &Category, edit: CategoryEdit) -> anyho
 
 fn load(database: &Database, category: Category) -> anyhow::Result<View> {
     let Category { id, name, description, visible, serial, retired_at, .. } = category;
-    let (blobs, repositories, hosts) = database.read(|it| {
+    let (blobs, repositories, hosts, propagation) = database.read(|it| {
         let blobs = crawl::load_category(it, id)?.blobs;
-        Ok((blobs, category::list_repositories(it, id)?, list_carriers(it, id, &name)?))
+        let propagation = propagation::list(it, id, STATES_SHOWN)?;
+        Ok((blobs, category::list_repositories(it, id)?, list_carriers(it, id, &name)?, propagation))
     })?;
     Ok(View {
         name,
@@ -182,6 +210,7 @@ fn load(database: &Database, category: Category) -> anyhow::Result<View> {
         bytes: blobs.iter().map(|it| it.size).sum(),
         repositories,
         hosts,
+        propagation,
     })
 }
 

@@ -33,10 +33,11 @@ pub(super) async fn run(options: &Options, config: &Config) -> anyhow::Result<Ex
     for name in &options.hosts {
         host::find(&database, name)?;
     }
-    let crawler = Crawler::new(config.crawl.clone())?;
+    let crawler = Crawler::new(config.crawl.clone())?.with_notices(&config.notice)?;
     let question = crawler::Options { hosts: options.hosts.clone(), seed: seed(), clock: Timestamp::now };
     if !options.once && options.hosts.is_empty() {
         crawler.follow(&database, &question, &Lines { json: options.json }, stop).await;
+        crawler.finish().await;
         return Ok(ExitCode::SUCCESS);
     }
     tokio::select! {
@@ -45,6 +46,7 @@ pub(super) async fn run(options: &Options, config: &Config) -> anyhow::Result<Ex
         }
         () = stop => crawler.release(&database, &question).await,
     }
+    crawler.finish().await;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -29,7 +29,7 @@ pub(super) async fn run(config: Config) -> anyhow::Result<ExitCode> {
     } else {
         Some(Exporter::new(&config.origin, &config.tree, &config.category)?)
     };
-    let crawler = Crawler::new(config.crawl.clone())?;
+    let crawler = Crawler::new(config.crawl.clone())?.with_notices(&config.notice)?;
     let (stop, stopping) = watch::channel(false);
 
     let content = tokio::spawn(follow_origin(exporter, config.clone(), database.clone(), stopping.clone()));
@@ -69,6 +69,7 @@ async fn follow_origin(
 async fn follow_mirrors(crawler: Crawler, database: Arc<Database>, stopping: watch::Receiver<bool>) {
     let options = crawler::Options { hosts: Vec::new(), seed: seed(), clock: Timestamp::now };
     crawler.follow(&database, &options, &Quiet, until(stopping)).await;
+    crawler.finish().await;
 }
 
 async fn pause(interval: SignedDuration, stopping: watch::Receiver<bool>) {

@@ -31,6 +31,10 @@ const CRAWL_HOST_TIMEOUT: RangeInclusive<SignedDuration> =
 const CRAWL_HASH_BYTES: RangeInclusive<u64> = 0..=64 * 1024 * 1024 * 1024;
 const SERVE_MAX_URLS: RangeInclusive<usize> = 1..=1_000;
 const SERVE_WORKERS: RangeInclusive<usize> = 0..=1_024;
+const NOTICE_TIMEOUT: RangeInclusive<SignedDuration> =
+    SignedDuration::from_secs(1)..=SignedDuration::from_mins(10);
+const SERVE_REPORT_MAX_AGE: RangeInclusive<SignedDuration> =
+    SignedDuration::from_mins(1)..=SignedDuration::from_hours(168);
 const SERVE_DRAIN: RangeInclusive<SignedDuration> = SignedDuration::ZERO..=SignedDuration::from_hours(1);
 
 /// A value that cannot be meant.
@@ -46,7 +50,7 @@ pub struct OutOfRange {
 
 /// Is every number and duration within its range?
 pub(super) fn check(config: &Config) -> Result<(), OutOfRange> {
-    let Config { database, origin, tree, export, scan, crawl, serve, .. } = config;
+    let Config { database, origin, tree, export, scan, crawl, notice, serve, .. } = config;
     within("database.connections", &database.connections, &DATABASE_CONNECTIONS)?;
     within("origin.connections", &origin.connections, &ORIGIN_CONNECTIONS)?;
     within("tree.keep_former", &tree.keep_former, &KEEP_FORMER)?;
@@ -63,8 +67,10 @@ pub(super) fn check(config: &Config) -> Result<(), OutOfRange> {
     within("crawl.timeout", &crawl.timeout, &CRAWL_TIMEOUT)?;
     within("crawl.host_timeout", &crawl.host_timeout, &CRAWL_HOST_TIMEOUT)?;
     within("crawl.hash_bytes", &crawl.hash_bytes, &CRAWL_HASH_BYTES)?;
+    within("notice.timeout", &notice.timeout, &NOTICE_TIMEOUT)?;
     within("serve.max_urls", &serve.max_urls, &SERVE_MAX_URLS)?;
     within("serve.workers", &serve.workers, &SERVE_WORKERS)?;
+    within("serve.report_max_age", &serve.report_max_age, &SERVE_REPORT_MAX_AGE)?;
     within("serve.drain", &serve.drain, &SERVE_DRAIN)
 }
 
@@ -119,8 +125,10 @@ mod tests {
         check("crawl.timeout", Some("\"0s\""), "\"1s\"", "\"1h\"", "\"1h 1s\"");
         check("crawl.host_timeout", Some("\"0s\""), "\"1s\"", "\"24h\"", "\"24h 1s\"");
         check("crawl.hash_bytes", None, "0", "68719476736", "68719476737");
+        check("notice.timeout", Some("\"0s\""), "\"1s\"", "\"10m\"", "\"10m 1s\"");
         check("serve.max_urls", Some("0"), "1", "1000", "1001");
         check("serve.workers", None, "0", "1024", "1025");
+        check("serve.report_max_age", Some("\"59s\""), "\"1m\"", "\"168h\"", "\"168h 1s\"");
         check("serve.drain", Some("\"1s ago\""), "\"0s\"", "\"1h\"", "\"1h 1s\"");
     }
 

@@ -12,6 +12,7 @@ pub mod host;
 mod pace;
 pub mod registry;
 mod transport;
+mod webhook;
 
 #[cfg(test)]
 pub(crate) mod testing;
@@ -23,6 +24,7 @@ pub use guard::Guard;
 pub use host::{Connector, Family, Outcome};
 pub use pace::Pace;
 pub use registry::{FetchedManifest, ManifestHead, Registry};
+pub use webhook::Webhook;
 
 /// Gives rustls its cryptography. Safe to call more than once; the constructors of this module do.
 pub fn install_cryptography() {

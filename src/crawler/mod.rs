@@ -8,6 +8,7 @@ mod observer;
 pub mod plan;
 mod schedule;
 mod summary;
+mod teller;
 mod truths;
 mod url;
 mod visit;
@@ -29,7 +30,9 @@ use crate::{
         lease::{self, Round, Taking, Which},
     },
     mirror::{HostId, HostName},
+    notice,
 };
+use teller::Teller;
 use truths::KnownTruths;
 use visit::{Crawl, blocking};
 
@@ -37,6 +40,7 @@ pub use claim::Claim;
 pub use config::Config;
 pub use observer::Observer;
 pub use summary::{CategorySummary, HostSummary, Summary};
+pub use teller::TellerError;
 
 /// How often the database is asked for hosts that are due, or that others have given back.
 pub const POLL: Duration = Duration::from_secs(1);
@@ -81,13 +85,28 @@ pub struct Crawler {
     truths: KnownTruths,
     /// A permit for each request that runs.
     requests: Arc<Semaphore>,
+    teller: Option<Teller>,
 }
 
 impl Crawler {
     /// Fails when the HTTP client cannot be made.
     pub fn new(config: Config) -> Result<Self, connector::Error> {
         let requests = Arc::new(Semaphore::new(config.requests.clamp(1, Semaphore::MAX_PERMITS)));
-        Ok(Self { visitor: url::Visitor::new(&config)?, truths: KnownTruths::default(), requests, config })
+        let visitor = url::Visitor::new(&config)?;
+        Ok(Self { visitor, truths: KnownTruths::default(), requests, teller: None, config })
+    }
+
+    /// Tells people what is found, from now on. Needs a running runtime.
+    pub fn with_notices(mut self, config: &notice::Config) -> Result<Self, TellerError> {
+        self.teller = Teller::start(config, &self.config.user_agent())?;
+        Ok(self)
+    }
+
+    /// Waits a while for notices that are not sent yet.
+    pub async fn finish(self) {
+        if let Some(teller) = self.teller {
+            teller.finish().await;
+        }
     }
 
     /// One round: crawls all hosts that are switched on and opted in to something, due or not, and stores each

@@ -65,9 +65,14 @@ impl Crawl<'_> {
             result = host::crawl(&visitor, &self.host, &self.truths, seed, clock, config) => result,
             () = self.keep_lease() => return None,
         };
+        let result = Arc::new(result);
         let mut summary = HostSummary::new(&self.host, &result);
-        match self.store(result, pace.retry_after()).await {
-            Ok(true) => {}
+        match self.store(&result, pace.retry_after()).await {
+            Ok(true) => {
+                if let Some(teller) = &self.crawler.teller {
+                    teller.tell(self.database, &self.host, &result).await;
+                }
+            }
             Ok(false) => return None,
             Err(error) => summary.error = Some(format!("the result cannot be stored: {error}")),
         }
@@ -77,11 +82,11 @@ impl Crawl<'_> {
     /// Stores the result; a database that is down is waited for as long as the lease is.
     async fn store(
         &self,
-        result: CrawlResult,
+        result: &Arc<CrawlResult>,
         retry_after: Option<Duration>,
     ) -> Result<bool, crate::database::Error> {
         let config = &self.crawler.config;
-        let (started, result) = (Instant::now(), Arc::new(result));
+        let started = Instant::now();
         loop {
             let now = (self.options.clock)();
             let failures = if result.state == CrawlState::Unreachable { self.host.failures + 1 } else { 0 };

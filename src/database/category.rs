@@ -2,11 +2,13 @@
 //! of the tree; people edit description and visibility only, on which no answer depends.
 
 use diesel::prelude::*;
+use roaring::RoaringBitmap;
 use serde::Serialize;
 
 use super::{
     Connection, Time,
     schema::{category, category_repository, category_serial, repository},
+    snapshot::read_set,
     values::Sha256,
 };
 use crate::{
@@ -99,6 +101,33 @@ pub(super) fn publish(
             .returning(category::id)
             .get_result(connection),
     }
+}
+
+/// A published state of a category.
+#[derive(Clone, Debug, PartialEq)]
+pub struct KnownState {
+    /// The hash of its inventory.
+    pub inventory_digest: Sha256,
+    /// The numbers of its blobs.
+    pub blobs: RoaringBitmap,
+    /// Is it the one that hosts should have?
+    pub is_newest: bool,
+}
+
+/// The state of a category at this serial, if we remember it.
+pub fn find_state(
+    connection: &mut Connection,
+    id: CategoryId,
+    serial: Serial,
+) -> QueryResult<Option<KnownState>> {
+    let row: Option<(Sha256, Vec<u8>, Serial)> = category_serial::table
+        .inner_join(category::table)
+        .filter(category_serial::category_id.eq(id).and(category_serial::serial.eq(serial)))
+        .select((category_serial::inventory_digest, category_serial::blobs, category::serial))
+        .first(connection)
+        .optional()?;
+    let Some((inventory_digest, blobs, newest)) = row else { return Ok(None) };
+    Ok(Some(KnownState { inventory_digest, blobs: read_set(&blobs)?, is_newest: serial == newest }))
 }
 
 /// Remembers which blobs the category has at this serial, and forgets states beyond [`SERIALS_KEPT`].

@@ -20,6 +20,7 @@ use crate::mirror::{CategoryId, HostId, HostName};
 #[diesel(table_name = crawl_schedule)]
 pub struct Schedule {
     /// The host.
+    #[serde(skip)]
     pub host_id: HostId,
     /// When it is due.
     pub next_crawl_at: Time,
@@ -207,7 +208,7 @@ pub(super) fn finish(
 }
 
 /// Leaves a host alone for a while, also if a crawler has it now: its result will not count.
-pub(super) fn postpone(connection: &mut Connection, host: HostId, until: Time) -> QueryResult<usize> {
+pub fn postpone(connection: &mut Connection, host: HostId, until: Time) -> QueryResult<usize> {
     diesel::update(crawl_schedule::table.find(host))
         .set((
             crawl_schedule::next_crawl_at.eq(until),

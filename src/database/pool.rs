@@ -14,7 +14,7 @@ use super::{
     Connection, DatabaseUrl, Error, Generations, Part,
     connection::Connector,
     crawl::{self, CrawlEnd, CrawlResult},
-    generation, lease, migration,
+    generation, lease, migration, propagation,
 };
 
 /// How long a caller waits for a connection, also when the server is down.
@@ -124,6 +124,7 @@ impl Database {
             }
             let parts = crawl::store(connection, result)?;
             crawl::forget(connection, host, end.history_since)?;
+            propagation::forget(connection, host, end.history_since)?;
             Ok((true, parts))
         })
     }

@@ -30,6 +30,7 @@ pub(super) enum Decision {
     FallbackTree,
     FallbackOrigin,
     List,
+    Report,
     Refused,
 }
 
@@ -47,6 +48,7 @@ impl Decision {
             Self::FallbackTree => "fallback-tree",
             Self::FallbackOrigin => "fallback-origin",
             Self::List => "list",
+            Self::Report => "report",
             Self::Refused => "refused",
         }
     }

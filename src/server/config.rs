@@ -31,6 +31,10 @@ pub struct Config {
     pub max_urls: usize,
     /// Are whole client addresses written to the log? Otherwise only their /24 or /48.
     pub whole_addresses: bool,
+    /// How long a private host is believed what it has reported itself: 1m to 168h. Then it is crawled.
+    #[schemars(with = "String")]
+    #[serde(serialize_with = "jiff::fmt::serde::duration::friendly::compact::required")]
+    pub report_max_age: SignedDuration,
     /// Threads that answer, up to 1024; 0 is one for each processor.
     pub workers: usize,
     /// How long a stop waits for downloads that run, up to 1h.
@@ -49,6 +53,7 @@ impl Default for Config {
             http_mirrors: false,
             max_urls: 60,
             whole_addresses: false,
+            report_max_age: SignedDuration::from_hours(24),
             workers: 0,
             drain: SignedDuration::from_secs(30),
         }

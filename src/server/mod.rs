@@ -11,6 +11,7 @@ mod peer;
 mod range;
 mod refresh;
 mod registry;
+mod report;
 mod stand_in;
 mod state;
 mod status;
@@ -45,6 +46,7 @@ use crate::{
 };
 use error::RegistryError;
 use fallback::Fallback;
+use report::Reports;
 use state::{Current, State};
 use tls::Certificate;
 
@@ -160,7 +162,9 @@ pub async fn serve(
     let state = Data::new(State::new(config, &settings.endpoints, fallback, geoip, settings.seed, current));
     let recorder = Data::new(recorder());
 
-    let public = start_public(listeners, config, state.clone())?;
+    let reports = Data::new(Reports::new(database.clone(), config.report_max_age));
+
+    let public = start_public(listeners, config, state.clone(), reports)?;
     let management = start_management(management, state.clone(), recorder)?;
     let (refused, refusal) = tokio::sync::oneshot::channel();
     let (stop_refresh, refresher) = start_refresher(database, store, state, certificates, refused);
@@ -300,7 +304,12 @@ fn recorder() -> PrometheusHandle {
     RECORDER.get_or_init(install).clone()
 }
 
-fn start_public(listeners: Vec<Listener>, config: &Config, state: Data<State>) -> Result<Server, ServeError> {
+fn start_public(
+    listeners: Vec<Listener>,
+    config: &Config,
+    state: Data<State>,
+    reports: Data<Reports>,
+) -> Result<Server, ServeError> {
     let app = move || {
         let refuse_method = || web::to(async || Err::<HttpResponse, _>(RegistryError::Method));
         let metalink = web::resource("/metalink")
@@ -311,11 +320,16 @@ fn start_public(listeners: Vec<Listener>, config: &Config, state: Data<State>) -
             .route(web::get().to(mirrorlist::answer_mirrorlist))
             .route(web::head().to(mirrorlist::answer_mirrorlist))
             .default_service(refuse_method());
+        let report = web::resource("/api/v1/hosts/{host}/report")
+            .route(web::post().to(report::answer))
+            .default_service(web::to(report::refuse_method));
         App::new()
             .app_data(state.clone())
+            .app_data(reports.clone())
             .wrap(from_fn(access::log))
             .service(metalink)
             .service(mirrorlist)
+            .service(report)
             .default_service(web::to(registry::answer))
     };
     let workers = match config.workers {

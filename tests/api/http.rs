@@ -110,7 +110,21 @@ impl Http {
     }
 
     pub(crate) fn fetch(&self, method: Method, url: &str, headers: &[(&str, &str)]) -> Answer {
-        let mut request = self.client.request(method, url);
+        self.finish(self.client.request(method, url), headers)
+    }
+
+    pub(crate) fn send_body(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> Answer {
+        let url = format!("{}{path}", self.url);
+        self.finish(self.client.request(method, url).body(body.to_owned()), headers)
+    }
+
+    fn finish(&self, mut request: reqwest::RequestBuilder, headers: &[(&str, &str)]) -> Answer {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }

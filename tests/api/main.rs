@@ -8,5 +8,6 @@ mod mirrors;
 #[path = "../support/postgres.rs"]
 mod postgres;
 mod registry;
+mod report;
 mod status;
 mod world;

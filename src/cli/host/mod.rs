@@ -2,6 +2,7 @@
 
 mod edit;
 mod opt_in;
+mod token;
 mod view;
 
 #[cfg(test)]
@@ -72,6 +73,9 @@ pub(super) enum Command {
         #[arg(long = "url", value_name = "URL", required = true)]
         urls: Vec<HostUrl>,
     },
+    /// Make, list and remove the tokens by which a host's own scripts report
+    #[command(subcommand)]
+    Token(token::Command),
     /// Let a host carry a category no longer
     OptOut {
         /// The host
@@ -127,6 +131,7 @@ fn answer(command: Command, database: &Database) -> anyhow::Result<Answer> {
         Command::Drain { name } => drain(database, &name, true),
         Command::Undrain { name } => drain(database, &name, false),
         Command::OptIn { host, category, urls } => opt_in::opt_in(database, &host, &category, &urls),
+        Command::Token(command) => token::answer(command, database),
         Command::OptOut { host, category } => opt_in::opt_out(database, &host, &category),
     }
 }

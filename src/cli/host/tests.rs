@@ -273,6 +273,13 @@ fn a_host_in_json() {
       "countries_allowed": [],
       "created_at": TIME
       "last_crawled_at": TIME
+      "schedule": {
+        "next_crawl_at": TIME
+        "not_before": null,
+        "crawled_at": TIME
+        "holder": null,
+        "leased_until": null
+      },
       "last_crawl": {
         "state": "up-to-date",
         "started_at": TIME

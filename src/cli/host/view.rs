@@ -11,6 +11,7 @@ use crate::{
         host::Host,
         host_category::{self, HostCategoryUrl},
         host_country_allowed, host_netblock, host_peer_asn,
+        lease::{self, Schedule},
         site::{self, Site},
     },
     mirror::{
@@ -49,6 +50,8 @@ pub(super) struct View {
     countries_allowed: Vec<Country>,
     created_at: Time,
     last_crawled_at: Option<Time>,
+    /// When it is due, and which crawler has it now.
+    schedule: Option<Schedule>,
     pub(super) last_crawl: Option<CrawlView>,
     pub(super) categories: Vec<CategoryView>,
 }
@@ -142,6 +145,7 @@ impl View {
                 peer_asns: peers.into_iter().map(|it| it.asn).collect(),
                 netblocks: netblocks.into_iter().map(|it| it.netblock).collect(),
                 countries_allowed: host_country_allowed::list(it, host.id)?,
+                schedule: lease::find(it, host.id)?,
                 last_crawl: crawl::list(it, host.id, 1)?.pop().map(CrawlView::from),
                 categories: list_categories(it, host)?,
                 ..Self::of_host(host)
@@ -175,6 +179,7 @@ impl View {
             countries_allowed: Vec::new(),
             created_at: host.created_at,
             last_crawled_at: host.last_crawled_at,
+            schedule: None,
             last_crawl: None,
             categories: Vec::new(),
         }
@@ -303,8 +308,16 @@ fn facts(view: &View) -> Table {
         .add_row([table::cell("contacts"), table::lines(&view.contacts)])
         .add_row([table::cell("comment"), table::cell(&view.comment)])
         .add_row([table::cell("added"), table::cell(table::time(view.created_at))])
-        .add_row([table::cell("last crawled"), table::optional(view.last_crawled_at.map(table::time))]);
+        .add_row([table::cell("last crawled"), table::optional(view.last_crawled_at.map(table::time))])
+        .add_row([table::cell("next crawl"), table::optional(view.schedule.as_ref().map(next_crawl))]);
     rows
+}
+
+fn next_crawl(schedule: &Schedule) -> String {
+    if let (Some(_), Some(until)) = (&schedule.holder, schedule.leased_until) {
+        return format!("now, by a crawler that has it until {}", table::time(until));
+    }
+    table::time(schedule.next_crawl_at.max(schedule.not_before.unwrap_or(schedule.next_crawl_at))).to_string()
 }
 
 /// State and serial are what the last crawl found. What is held is what the last crawl that could tell found,

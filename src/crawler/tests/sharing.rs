@@ -213,3 +213,35 @@ async fn all_hosts_together_get_few_requests_at_once() {
     let most = most.load(Ordering::SeqCst);
     assert!((2..=3).contains(&most), "{most} at once");
 }
+
+#[tokio::test]
+async fn a_webhook_is_told_what_is_new_and_harms_no_crawl() {
+    let world = World::new();
+    let mut lacks = mirror(2, 2..=8);
+    lacks.remove(&path(7));
+    let server = start(lacks, as_it_is).await;
+    world.add("m1", &[&server]);
+    for status in [200, 500] {
+        let hook = Server::start(move |_| Answer::new(status, b"")).await;
+        let told = notice::Config { webhook: format!("{}/hook", hook.url()), ..notice::Config::default() };
+        for expected in [1, 1] {
+            let crawler = Crawler::new(config()).unwrap().with_notices(&told).unwrap();
+            let summary = crawler.run(&world.database, &options(1), &Events::default()).await.unwrap();
+            assert_eq!(summary.hosts[0].state, CrawlState::Lying);
+            crawler.finish().await;
+            let requests = hook.requests();
+            let posts: Vec<_> = requests.iter().map(|it| (it.method.as_str(), it.path.as_str())).collect();
+            assert_eq!(posts, vec![("POST", "/hook"); expected], "it lies already the second time");
+            assert_eq!(requests[0].headers["content-type"], "application/json");
+        }
+        // A look at nothing else: the next turn finds the lie anew.
+        let forget = |it: &mut database::Connection| {
+            let host = database::host::find(it, &"m1".parse().unwrap())?.unwrap();
+            let category = database::category::find(it, &fedora())?.unwrap();
+            host_category::opt_out(it, host.id, category.id)?;
+            let urls = [format!("{}/m", server.url()).parse().unwrap()];
+            host_category::opt_in(it, host.id, category.id, &urls, now())
+        };
+        world.database.write(Part::Hosts, forget).unwrap();
+    }
+}

@@ -5,7 +5,7 @@ use roaring::RoaringBitmap;
 use serde::Serialize;
 
 use crate::database::{
-    Connection, Time,
+    Connection, Time, propagation,
     schema::{category, holdings, host_category},
     snapshot::write_set,
 };
@@ -74,6 +74,9 @@ pub(super) fn store(connection: &mut Connection, found: &CrawlHoldings, now: Tim
     let opt_in = host_category::table.find(found.host_category).select(host_category::id);
     if opt_in.first::<HostCategoryId>(connection).optional()?.is_none() {
         return Ok(false);
+    }
+    if let Some(held) = &found.blobs {
+        propagation::note(connection, found.host_category, found.serial, held, now)?;
     }
     let row = holdings::table.find(found.host_category);
     let known = row.select((holdings::blobs, holdings::crawled_at));

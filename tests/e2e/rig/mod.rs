@@ -20,6 +20,7 @@ pub(crate) mod raw_registry;
 pub(crate) mod rsync;
 pub(crate) mod server;
 pub(crate) mod skopeo;
+pub(crate) mod smtp;
 pub(crate) mod token_server;
 pub(crate) mod tree;
 pub(crate) mod world;

@@ -10,6 +10,8 @@ use super::program::{Finished, Program, command, finish};
 /// A configured `portolan`; each command works in its folder.
 pub(crate) struct Portolan {
     pub(crate) folder: PathBuf,
+    /// Goes before the configuration's.
+    database: Option<String>,
 }
 
 impl Portolan {
@@ -18,7 +20,17 @@ impl Portolan {
         let folder = namespace.folder.join("portolan");
         fs::create_dir_all(&folder).expect("portolan's folder");
         fs::write(folder.join("portolan.toml"), config).expect("portolan's configuration");
-        Portolan { folder }
+        Portolan { folder, database: None }
+    }
+
+    /// The same with another database.
+    pub(crate) fn other_database(&self, url: &str) -> Portolan {
+        Portolan { folder: self.folder.clone(), database: Some(url.to_owned()) }
+    }
+
+    /// How long the log of what was started here is.
+    pub(crate) fn log_length(&self) -> usize {
+        fs::metadata(self.folder.join("portolan.log")).map_or(0, |it| it.len() as usize)
     }
 
     /// The folder of a category in the exported tree.
@@ -92,6 +104,7 @@ impl Portolan {
     fn command(&self, line: &str) -> Command {
         let mut portolan = command(env!("CARGO_BIN_EXE_portolan"));
         portolan.current_dir(&self.folder).env("PORTOLAN_CONFIG", "portolan.toml").args(line.split(' '));
+        portolan.envs(self.database.as_ref().map(|url| ("PORTOLAN_DATABASE_URL", url)));
         portolan
     }
 }

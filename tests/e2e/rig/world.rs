@@ -126,6 +126,9 @@ interval = "1s"
 [crawl]
 interval = "1s"
 timeout = "5s"
+rate = 1000
+lease = "3s"
+failures_until_off = 4
 allow_networks = ["192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24", "2001:db8::/32"]
 [serve]
 state = "state"

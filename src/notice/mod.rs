@@ -1,0 +1,9 @@
+//! What is told to people about hosts: the texts, and the way to a mail server.
+
+mod config;
+mod mail;
+mod text;
+
+pub use config::{Config, MailServer};
+pub use mail::{Error, Mailer};
+pub use text::{Event, Notice};
