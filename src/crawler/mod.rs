@@ -270,13 +270,11 @@ impl Work<'_> {
 }
 
 async fn check_named(database: &Arc<Database>, names: &[HostName]) -> Result<(), Error> {
-    for name in names.iter().cloned() {
-        let is_active = {
-            let name = name.clone();
-            blocking(database, move |it| it.read(|connection| lease::is_active(connection, &name))).await?
-        };
-        if !is_active {
-            return Err(Error::UnknownHost(name));
+    for name in names {
+        let named = name.clone();
+        let is_active = move |it: &Database| it.read(|connection| lease::is_active(connection, &named));
+        if !blocking(database, is_active).await? {
+            return Err(Error::UnknownHost(name.clone()));
         }
     }
     Ok(())

@@ -208,7 +208,7 @@ pub(super) fn finish(
 }
 
 /// Leaves a host alone for a while, also if a crawler has it now: its result will not count.
-pub fn postpone(connection: &mut Connection, host: HostId, until: Time) -> QueryResult<usize> {
+pub(super) fn postpone(connection: &mut Connection, host: HostId, until: Time) -> QueryResult<usize> {
     diesel::update(crawl_schedule::table.find(host))
         .set((
             crawl_schedule::next_crawl_at.eq(until),

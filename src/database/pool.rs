@@ -11,11 +11,12 @@ use diesel::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Connection, DatabaseUrl, Error, Generations, Part,
+    Connection, DatabaseUrl, Error, Generations, Part, Time,
     connection::Connector,
-    crawl::{self, CrawlEnd, CrawlResult},
+    crawl::{self, CrawlEnd, CrawlResult, UrlReach},
     generation, lease, migration, propagation,
 };
+use crate::mirror::HostId;
 
 /// How long a caller waits for a connection, also when the server is down.
 const CONNECTION_WAIT: Duration = Duration::from_secs(5);
@@ -126,6 +127,16 @@ impl Database {
             crawl::forget(connection, host, end.history_since)?;
             propagation::forget(connection, host, end.history_since)?;
             Ok((true, parts))
+        })
+    }
+
+    /// Leaves a host alone until then, for it tells by itself; also if a crawler has it now, whose result will
+    /// not count. Its URLs are as it says, whatever others found.
+    pub fn leave_alone(&self, host: HostId, until: Time, urls: &[UrlReach], now: Time) -> Result<(), Error> {
+        self.write_parts(|connection| {
+            lease::postpone(connection, host, until)?;
+            let changed = crawl::store_reaches(connection, urls, now)?;
+            Ok(((), if changed { vec![Part::Hosts] } else { Vec::new() }))
         })
     }
 

@@ -224,10 +224,11 @@ impl Reports {
         let state = state.filter(|it| inventory == it.inventory_digest.into());
         let state = state.ok_or(ReportError::Unknown(serial))?;
         let until = now.checked_add(self.max_age).unwrap_or(now).into();
-        self.database.write_log(|it| lease::postpone(it, reporter.host, until))?;
+        let url = |id| UrlReach { url: id, ipv4: Reach::Up, ipv6: Reach::Up, reason: None };
+        let urls: Vec<UrlReach> = category.urls.iter().map(|it| url(it.id)).collect();
+        self.database.leave_alone(reporter.host, until, &urls, now.into())?;
         let reason = format!("it reported serial {serial} itself");
         let crawl_state = if state.is_newest { CrawlState::UpToDate } else { CrawlState::Behind };
-        let url = |id| UrlReach { url: id, ipv4: Reach::Up, ipv6: Reach::Up, reason: None };
         let result = CrawlResult {
             host: reporter.host,
             started_at: now.into(),
@@ -242,7 +243,7 @@ impl Reports {
                 reason,
                 blobs: Some(state.blobs),
             }],
-            urls: category.urls.iter().map(|it| url(it.id)).collect(),
+            urls: Vec::new(),
         };
         self.database.store_crawl(&result)?;
         Ok(Accepted { message: "thank you; clients of your networks are sent to the host for this" })

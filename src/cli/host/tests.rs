@@ -386,3 +386,27 @@ fn countries_are_moved_and_put_back() {
     assert!(shell.fails("country unredirect TR").contains("not redirected"));
     assert!(shell.fails("country unassign 192.0.2.0/24").contains("no country"));
 }
+
+#[test]
+fn a_token_is_shown_once() {
+    let shell = Shell::with_host();
+    let made = shell.run("host token create m1.example.org --expires 2100-01-01");
+    let json = made.json();
+    let token = json["token"].as_str().unwrap();
+    assert!(token.len() == 73 && token.starts_with("portolan_"), "{token}");
+    assert_eq!(made.text().lines().next(), Some(token));
+    assert_eq!(json["expires_at"], "2100-01-01T00:00:00Z");
+    let now = jiff::Timestamp::now().into();
+    let hash = crate::database::host_token::hash(token);
+    let reporter = shell.database.read(|it| crate::database::host_token::find_reporter(it, hash, now));
+    assert_eq!(reporter.unwrap().unwrap().name.as_str(), "m1.example.org");
+    assert_ne!(shell.run("host token create m1.example.org").json()["token"], json["token"]);
+    let listed = shell.run("host token list m1.example.org");
+    assert!(!listed.json_text().contains(token) && !listed.text().contains(&token[9..]), "{}", listed.text());
+    assert_eq!(listed.json().as_array().unwrap().len(), 2);
+    let remove = format!("host token remove m1.example.org {}", json["id"]);
+    shell.run(&remove);
+    assert!(shell.fails(&remove).contains("has no token"));
+    assert!(shell.fails("host token create m1.example.org --expires 2020-01-01").contains("past"));
+    assert!(shell.fails("host token create m2.example.org").contains("m1.example.org"));
+}

@@ -99,10 +99,7 @@ pub fn list(connection: &mut Connection, host: HostId, limit: i64) -> QueryResul
 pub(super) fn store(connection: &mut Connection, result: &CrawlResult) -> QueryResult<Vec<Part>> {
     let mut parts = Vec::new();
     let Some(switched) = store_host(connection, result)? else { return Ok(parts) };
-    let mut reach_changed = false;
-    for url in &result.urls {
-        reach_changed |= store_reach(connection, url, result.started_at)?;
-    }
+    let reach_changed = store_reaches(connection, &result.urls, result.started_at)?;
     if switched || reach_changed {
         parts.push(Part::Hosts);
     }
@@ -140,6 +137,11 @@ fn store_host(connection: &mut Connection, result: &CrawlResult) -> QueryResult<
         .set((host::auto_disabled_at.eq(since), host::auto_disabled_reason.eq(&result.auto_disabled)))
         .execute(connection)?;
     Ok(Some(true))
+}
+
+/// Does any of the URLs answer otherwise than before?
+pub(super) fn store_reaches(connection: &mut Connection, found: &[UrlReach], now: Time) -> QueryResult<bool> {
+    found.iter().try_fold(false, |changed, it| Ok(store_reach(connection, it, now)? || changed))
 }
 
 /// Does the URL answer otherwise than before?

@@ -28,7 +28,7 @@ impl Smtp {
         Smtp { mails, _program: program }
     }
 
-    /// All mails that came, oldest first by subject line's order of arrival.
+    /// All mails that came, oldest first.
     pub(crate) fn mails(&self) -> Vec<String> {
         let Ok(files) = fs::read_dir(self.mails.join("new")) else { return Vec::new() };
         let mut paths: Vec<_> = files.map(|it| it.expect("an entry").path()).collect();
