@@ -33,7 +33,12 @@ CREATE TABLE host (
     created_at TIMESTAMP NOT NULL,
     last_crawled_at TIMESTAMP,
     last_crawl_ms BIGINT,
-    crawl_failures BIGINT NOT NULL DEFAULT 0
+    crawl_failures BIGINT NOT NULL DEFAULT 0,
+    kind TEXT NOT NULL DEFAULT 'static',
+    client_share BIGINT,
+    daily_bytes BIGINT,
+    max_file_size BIGINT,
+    last_lied_at TIMESTAMP
 );
 CREATE INDEX host_site_id ON host (site_id);
 
@@ -86,6 +91,12 @@ CREATE TABLE host_peer_asn (
 );
 
 CREATE TABLE host_country_allowed (
+    host_id BIGINT NOT NULL REFERENCES host (id) ON DELETE CASCADE,
+    country TEXT NOT NULL,
+    PRIMARY KEY (host_id, country)
+);
+
+CREATE TABLE host_country_denied (
     host_id BIGINT NOT NULL REFERENCES host (id) ON DELETE CASCADE,
     country TEXT NOT NULL,
     PRIMARY KEY (host_id, country)
@@ -172,9 +183,11 @@ CREATE TABLE tag (
     name TEXT NOT NULL,
     manifest_id BIGINT NOT NULL REFERENCES manifest (blob_id) ON DELETE CASCADE,
     updated_at TIMESTAMP NOT NULL,
+    former_manifest_id BIGINT REFERENCES manifest (blob_id) ON DELETE SET NULL,
     UNIQUE (category_repository_id, name)
 );
 CREATE INDEX tag_manifest_id ON tag (manifest_id);
+CREATE INDEX tag_former_manifest_id ON tag (former_manifest_id);
 
 -- The published states of a category: blobs is a roaring bitmap of blob numbers in the portable format.
 CREATE TABLE category_serial (
@@ -213,3 +226,12 @@ CREATE TABLE generation (
     value BIGINT NOT NULL
 );
 INSERT INTO generation (part, value) VALUES ('content', 0), ('holdings', 0), ('hosts', 0);
+
+-- What is not answered any more, by digest, for it outlives the blob's row. blob_id is the blob's number, if it had one.
+CREATE TABLE withdrawal (
+    digest BYTEA PRIMARY KEY,
+    blob_id BIGINT,
+    reason TEXT NOT NULL,
+    legal BOOLEAN NOT NULL,
+    withdrawn_at TIMESTAMP NOT NULL
+);

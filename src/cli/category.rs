@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 
 use super::{
-    argument, suggestion,
+    argument, explain, suggestion,
     table::{self, Answer},
 };
 use crate::{
@@ -15,6 +15,7 @@ use crate::{
         host, host_category,
     },
     mirror::{CategoryId, CategoryName, CrawlState, HostName, Serial},
+    mirrorlist::{HeldTag, PublishRules},
     oci::RepositoryName,
 };
 
@@ -71,6 +72,8 @@ struct View {
     bytes: u64,
     repositories: Vec<RepositoryName>,
     hosts: Vec<Carrier>,
+    /// Tags that still answer their former manifest.
+    held_back: Vec<HeldTag>,
 }
 
 /// A host that opted in; the last four are null until a crawl has looked at it.
@@ -84,14 +87,19 @@ struct Carrier {
     crawled_at: Option<Time>,
 }
 
-pub(super) fn run(command: Command, database: &Database, json: bool) -> anyhow::Result<()> {
-    answer(command, database)?.print(json)
+pub(super) fn run(
+    command: Command,
+    database: &Database,
+    rules: &PublishRules,
+    json: bool,
+) -> anyhow::Result<()> {
+    answer(command, database, rules)?.print(json)
 }
 
-pub(super) fn answer(command: Command, database: &Database) -> anyhow::Result<Answer> {
+pub(super) fn answer(command: Command, database: &Database, rules: &PublishRules) -> anyhow::Result<Answer> {
     match command {
         Command::List => list(database),
-        Command::Show { name } => show(database, find(database, &name)?),
+        Command::Show { name } => show(database, find(database, &name)?, rules),
         Command::Edit { name, edit } => change(database, &find(database, &name)?, edit),
     }
 }
@@ -132,8 +140,9 @@ fn summary(database: &Database, category: Category) -> anyhow::Result<Summary> {
     Ok(Summary { name, description, visible, serial, retired_at, hosts })
 }
 
-fn show(database: &Database, category: Category) -> anyhow::Result<Answer> {
-    let view = load(database, category)?;
+fn show(database: &Database, category: Category, rules: &PublishRules) -> anyhow::Result<Answer> {
+    let held_back = list_held_back(database, &category, rules)?;
+    let view = View { held_back, ..load(database, category)? };
     let mut rows = table::details();
     rows.add_row([table::cell("category"), table::cell(&view.name)])
         .add_row([table::cell("description"), table::cell(&view.description)])
@@ -154,8 +163,18 @@ fn show(database: &Database, category: Category) -> anyhow::Result<Answer> {
             table::optional(carrier.reason.as_ref()),
         ]);
     }
+    let mut held = table::list(&["TAG HELD BACK", "HELD BY", "NEEDS", "AT THE LATEST"]);
+    for tag in &view.held_back {
+        held.add_row([
+            table::cell(format_args!("{}:{}", tag.repository, tag.tag)),
+            table::cell(tag.holders),
+            table::optional(tag.needed),
+            table::optional(jiff::Timestamp::from_second(tag.until).ok()),
+        ]);
+    }
     let empty = "no host carries it; next: portolan host opt-in HOST CATEGORY --url URL";
-    Ok(Answer::new(&view)?.table(rows).list(hosts, empty))
+    let answer = Answer::new(&view)?.table(rows).list(hosts, empty);
+    Ok(if view.held_back.is_empty() { answer } else { answer.table(held) })
 }
 
 fn change(database: &Database, category: &Category, edit: CategoryEdit) -> anyhow::Result<Answer> {
@@ -182,7 +201,22 @@ fn load(database: &Database, category: Category) -> anyhow::Result<View> {
         bytes: blobs.iter().map(|it| it.size).sum(),
         repositories,
         hosts,
+        held_back: Vec::new(),
     })
+}
+
+/// Loads all that `serve` answers from, if there is a rule at all.
+fn list_held_back(
+    database: &Database,
+    category: &Category,
+    rules: &PublishRules,
+) -> anyhow::Result<Vec<HeldTag>> {
+    if !rules.contains_key(category.name.as_str()) {
+        return Ok(Vec::new());
+    }
+    let snapshot = explain::load(database, rules)?;
+    let held = snapshot.gate.list().into_iter().filter(|it| it.category == category.id);
+    Ok(held.cloned().collect())
 }
 
 fn list_carriers(

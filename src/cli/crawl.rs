@@ -38,8 +38,12 @@ pub(super) async fn run(options: &Options, config: &Config) -> anyhow::Result<Ex
     let once = options.once || !options.hosts.is_empty();
     let crawls = async {
         loop {
-            let question =
-                crawler::Options { hosts: options.hosts.clone(), seed: seed(), clock: Timestamp::now };
+            let question = crawler::Options {
+                hosts: options.hosts.clone(),
+                embargoed: config.serve.embargoed.clone(),
+                seed: seed(),
+                clock: Timestamp::now,
+            };
             let summary = crawler.run(&database, &question, &Lines).await?;
             print_result(&summary, options.json, render)?;
             if once {

@@ -9,7 +9,7 @@ use crate::{
     crawler::{self, Crawler},
     database::Database,
     exporter::{self, Exporter},
-    mirror::HostName,
+    mirror::{Country, HostName},
     scanner::{self, Outcome},
     server,
     tree::Tree,
@@ -43,6 +43,7 @@ pub(super) async fn run(config: Config) -> anyhow::Result<ExitCode> {
     let mirrors = tokio::spawn(follow_mirrors(
         crawler,
         config.crawl.interval,
+        config.serve.embargoed.clone(),
         database.clone(),
         scanned,
         stopping.clone(),
@@ -85,12 +86,18 @@ async fn follow_origin(
 async fn follow_mirrors(
     crawler: Crawler,
     interval: SignedDuration,
+    embargoed: Vec<Country>,
     database: Arc<Database>,
     scanned: Arc<Notify>,
     stopping: watch::Receiver<bool>,
 ) {
     while !*stopping.borrow() {
-        let options = crawler::Options { hosts: Vec::new(), seed: seed(), clock: Timestamp::now };
+        let options = crawler::Options {
+            hosts: Vec::new(),
+            embargoed: embargoed.clone(),
+            seed: seed(),
+            clock: Timestamp::now,
+        };
         tokio::select! {
             result = crawler.run(&database, &options, &Quiet) => match result {
                 Ok(summary) => tracing::info!(hosts = summary.hosts.len(), "crawled"),

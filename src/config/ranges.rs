@@ -3,6 +3,7 @@ use std::{fmt::Display, ops::RangeInclusive};
 use jiff::SignedDuration;
 
 use super::Config;
+use crate::mirrorlist::{LONGEST_HOLD, Publish, RepeatConfig};
 
 // What is outside of these is a slip of the pen. The comments of the keys name the same ranges.
 const DATABASE_CONNECTIONS: RangeInclusive<u32> = 1..=100;
@@ -21,6 +22,16 @@ const CRAWL_HOST_TIMEOUT: RangeInclusive<SignedDuration> =
     SignedDuration::from_secs(1)..=SignedDuration::from_hours(24);
 /// In bytes.
 const CRAWL_HASH_BYTES: RangeInclusive<u64> = 0..=64 * 1024 * 1024 * 1024;
+/// Of `[[category]] publish`.
+const PUBLISH_HOSTS: RangeInclusive<usize> = 1..=10_000;
+const PUBLISH_SHARE: RangeInclusive<usize> = 1..=100;
+const PUBLISH_AFTER: RangeInclusive<SignedDuration> = SignedDuration::ZERO..=LONGEST_HOLD;
+const REPEAT_WINDOW: RangeInclusive<SignedDuration> =
+    SignedDuration::from_secs(1)..=SignedDuration::from_hours(1);
+const REPEAT_RESUME_WINDOW: RangeInclusive<SignedDuration> =
+    SignedDuration::from_secs(1)..=SignedDuration::from_hours(24);
+const REPEAT_FALLBACK_PERCENT: RangeInclusive<u32> = 0..=100;
+const REPEAT_FALLBACKS_ALWAYS: RangeInclusive<u32> = 0..=1_000_000;
 const SERVE_MAX_URLS: RangeInclusive<usize> = 1..=1_000;
 const SERVE_WORKERS: RangeInclusive<usize> = 0..=1_024;
 const SERVE_DRAIN: RangeInclusive<SignedDuration> = SignedDuration::ZERO..=SignedDuration::from_hours(1);
@@ -52,7 +63,26 @@ pub(super) fn check(config: &Config) -> Result<(), OutOfRange> {
     within("crawl.hash_bytes", &crawl.hash_bytes, &CRAWL_HASH_BYTES)?;
     within("serve.max_urls", &serve.max_urls, &SERVE_MAX_URLS)?;
     within("serve.workers", &serve.workers, &SERVE_WORKERS)?;
-    within("serve.drain", &serve.drain, &SERVE_DRAIN)
+    within("serve.drain", &serve.drain, &SERVE_DRAIN)?;
+    check_repeat(&serve.repeat)?;
+    config.category.iter().filter_map(|it| it.publish.as_ref()).try_for_each(check_publish)
+}
+
+fn check_repeat(repeat: &RepeatConfig) -> Result<(), OutOfRange> {
+    within("serve.repeat.window", &repeat.window, &REPEAT_WINDOW)?;
+    within("serve.repeat.resume_window", &repeat.resume_window, &REPEAT_RESUME_WINDOW)?;
+    within("serve.repeat.fallback_percent", &repeat.fallback_percent, &REPEAT_FALLBACK_PERCENT)?;
+    within("serve.repeat.fallbacks_always", &repeat.fallbacks_always, &REPEAT_FALLBACKS_ALWAYS)
+}
+
+fn check_publish(publish: &Publish) -> Result<(), OutOfRange> {
+    if let Some(hosts) = &publish.hosts {
+        within("publish.hosts", hosts, &PUBLISH_HOSTS)?;
+    }
+    if let Some(share) = &publish.share {
+        within("publish.share", share, &PUBLISH_SHARE)?;
+    }
+    within("publish.after", &publish.after, &PUBLISH_AFTER)
 }
 
 fn within<T: PartialOrd + Display>(
@@ -77,7 +107,7 @@ mod tests {
         /// `least` and `most` are good, one step beyond is not.
         #[track_caller]
         fn check(key: &str, below: Option<&str>, least: &str, most: &str, beyond: &str) {
-            let (section, name) = key.split_once('.').unwrap();
+            let (section, name) = key.rsplit_once('.').unwrap();
             let judge = |value: &str| {
                 let text = format!("[{section}]\n{name} = {value}\n");
                 super::check(&Config::parse(&text).unwrap()).map_err(|error| error.to_string())
@@ -104,6 +134,29 @@ mod tests {
         check("serve.max_urls", Some("0"), "1", "1000", "1001");
         check("serve.workers", None, "0", "1024", "1025");
         check("serve.drain", Some("\"1s ago\""), "\"0s\"", "\"1h\"", "\"1h 1s\"");
+        check("serve.repeat.window", Some("\"0s\""), "\"1s\"", "\"1h\"", "\"1h 1s\"");
+        check("serve.repeat.resume_window", Some("\"0s\""), "\"1s\"", "\"24h\"", "\"24h 1s\"");
+        check("serve.repeat.fallback_percent", None, "0", "100", "101");
+        check("serve.repeat.fallbacks_always", None, "0", "1000000", "1000001");
+    }
+
+    #[test]
+    fn publish_rules_that_cannot_be_meant_are_refused() {
+        let judge = |rule: &str| {
+            let text = format!("[[category]]\nname = \"a\"\npublish = {{ {rule} }}\n");
+            super::check(&Config::parse(&text).unwrap()).map_err(|it| it.to_string())
+        };
+        assert_eq!(judge("hosts = 10000, share = 100, after = \"168h\""), Ok(()));
+        assert_eq!(judge("hosts = 1, share = 1, after = \"0s\""), Ok(()));
+        for (rule, key) in [
+            ("hosts = 0, after = \"1h\"", "publish.hosts = 0"),
+            ("hosts = 10001, after = \"1h\"", "publish.hosts = 10001"),
+            ("share = 0, after = \"1h\"", "publish.share = 0"),
+            ("share = 101, after = \"1h\"", "publish.share = 101"),
+            ("after = \"168h 1s\"", "publish.after = 168h 1s"),
+        ] {
+            assert!(judge(rule).unwrap_err().starts_with(&format!("{key} is out of range")), "{rule}");
+        }
     }
 
     #[test]

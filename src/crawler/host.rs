@@ -7,11 +7,11 @@ use tokio::time::Instant;
 
 use super::{
     plan::Verdict,
-    url::{Visit, Visitor},
+    url::{Probe, TOO_LONG, Visit, Visitor},
 };
 use crate::{
     database::crawl::{CategoryTruth, CrawlCategory, CrawlHoldings, CrawlHost, CrawlResult, UrlReach},
-    mirror::{CategoryId, CrawlState, HostUrl},
+    mirror::{CategoryId, CrawlState, HostKind, HostUrl, Reach},
 };
 
 /// After how many crawls in a row that did not reach it a host is switched off, until one does.
@@ -41,7 +41,10 @@ pub(super) async fn crawl(
     let mut results = Vec::new();
     for category in &host.categories {
         let Some(truth) = truths.get(&category.category) else { continue };
-        results.push(crawl_category(visitor, category, truth, seed, deadline).await);
+        results.push(match host.kind {
+            HostKind::Static => crawl_category(visitor, category, truth, seed, deadline).await,
+            HostKind::PullThrough | HostKind::Cdn => probe_category(visitor, category, deadline).await,
+        });
     }
     let states: Vec<CrawlState> = results.iter().map(|it| it.holdings.state).collect();
     let state = worst(&states);
@@ -85,6 +88,25 @@ async fn crawl_category(
         blobs: held.reduce(|one, other| one & other),
     };
     CategoryResult { holdings, urls: visits.into_iter().filter_map(|(_, it)| it.reach).collect(), log }
+}
+
+/// Asks only whether the URLs answer: what the host has is the operator's word.
+async fn probe_category(visitor: &Visitor, category: &CrawlCategory, deadline: Instant) -> CategoryResult {
+    let mut probes = Vec::new();
+    for url in &category.urls {
+        probes.push((&url.url, visitor.probe(url, deadline).await));
+    }
+    let line = |(url, probe): &(&HostUrl, Probe)| {
+        let reason = probe.reach.as_ref().map_or(TOO_LONG, |it| it.reason.as_deref().unwrap_or_default());
+        (!reason.is_empty()).then(|| format!("{} {url}: {reason}", category.name))
+    };
+    let log: Vec<String> = probes.iter().filter_map(line).collect();
+    let urls: Vec<_> = probes.into_iter().filter_map(|(_, it)| it.reach).collect();
+    let is_up = urls.iter().any(|it| it.ipv4 == Reach::Up || it.ipv6 == Reach::Up);
+    let state = if is_up { CrawlState::UpToDate } else { CrawlState::Unreachable };
+    let (host_category, reason) = (category.host_category, log.join("; "));
+    let holdings = CrawlHoldings { host_category, serial: None, state, reason, blobs: None };
+    CategoryResult { holdings, urls, log }
 }
 
 fn log_lines(category: &CrawlCategory, url: &HostUrl, verdict: &Verdict) -> Vec<String> {
@@ -138,6 +160,8 @@ mod tests {
             let host = CrawlHost {
                 id: crate::mirror::HostId(1),
                 name: "m1".parse().unwrap(),
+                country: None,
+                kind: HostKind::Static,
                 private,
                 failures,
                 auto_disabled: was.map(str::to_owned),

@@ -20,7 +20,7 @@ use jiff::Timestamp;
 use crate::{
     connector,
     database::{self, Database, crawl::CrawlHost},
-    mirror::HostName,
+    mirror::{Country, HostName},
 };
 
 pub use claim::Claim;
@@ -36,7 +36,9 @@ pub enum Error {
     #[error(transparent)]
     Database(#[from] database::Error),
     /// A host was named that is not crawled.
-    #[error("host {0} is not crawled: it does not exist, is switched off, or has opted in to nothing")]
+    #[error(
+        "host {0} is not crawled: it does not exist, is switched off, stands in an embargoed country, or has opted in to nothing"
+    )]
     UnknownHost(HostName),
 }
 
@@ -45,6 +47,8 @@ pub enum Error {
 pub struct Options {
     /// Only these hosts; all if empty.
     pub hosts: Vec<HostName>,
+    /// Countries whose hosts are left alone.
+    pub embargoed: Vec<Country>,
     /// Chooses what is looked at of large categories; another one each time.
     pub seed: u64,
     /// Tells the time.
@@ -71,7 +75,7 @@ impl Crawler {
         options: &Options,
         observer: &dyn Observer,
     ) -> Result<Summary, Error> {
-        let hosts = list_hosts(database, &options.hosts).await?;
+        let hosts = list_hosts(database, options).await?;
         let truths = load_truths(database, &hosts).await?;
         observer.started(hosts.len());
         let crawl = |it| self.crawl_host(database, it, &truths, options, observer);
@@ -122,8 +126,10 @@ fn report(summary: &HostSummary) {
     }
 }
 
-async fn list_hosts(database: &Arc<Database>, only: &[HostName]) -> Result<Vec<CrawlHost>, Error> {
+async fn list_hosts(database: &Arc<Database>, options: &Options) -> Result<Vec<CrawlHost>, Error> {
+    let only = &options.hosts;
     let mut hosts = blocking(database, |it| it.read(database::crawl::list_hosts)).await?;
+    hosts.retain(|it| it.country.is_none_or(|it| !options.embargoed.contains(&it)));
     if let Some(unknown) = only.iter().find(|name| hosts.iter().all(|it| it.name != **name)) {
         return Err(Error::UnknownHost(unknown.clone()));
     }

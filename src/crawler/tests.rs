@@ -116,6 +116,7 @@ impl World {
 
     async fn crawl_with(&self, config: Config, hosts: &[&str]) -> Result<Summary, Error> {
         let options = Options {
+            embargoed: Vec::new(),
             hosts: hosts.iter().map(|it| it.parse().unwrap()).collect(),
             seed: 1,
             clock: Timestamp::now,
@@ -421,7 +422,7 @@ async fn observers_are_told() {
     let (world, server) = (World::new(), start(mirror(2, 2..=8), as_it_is).await);
     world.add("m1", &[&server]);
     let (events, crawler) = (Events::default(), Crawler::new(config()).unwrap());
-    let options = Options { hosts: Vec::new(), seed: 1, clock: Timestamp::now };
+    let options = Options { hosts: Vec::new(), embargoed: Vec::new(), seed: 1, clock: Timestamp::now };
     crawler.run(&world.database, &options, &events).await.unwrap();
     assert_eq!(*events.0.lock().unwrap(), ["1 hosts", "m1?", "m1: up-to-date"]);
 }

@@ -15,6 +15,7 @@ pub mod generation;
 pub mod host;
 pub mod host_category;
 pub mod host_country_allowed;
+pub mod host_country_denied;
 pub mod host_netblock;
 pub mod host_peer_asn;
 mod migration;
@@ -26,6 +27,7 @@ pub mod snapshot;
 pub(crate) mod testing;
 mod url;
 mod values;
+pub mod withdrawal;
 
 pub use connection::AnyConnection as Connection;
 pub use diesel::QueryResult;

@@ -35,6 +35,11 @@ diesel::table! {
         last_crawled_at -> Nullable<Timestamp>,
         last_crawl_ms -> Nullable<BigInt>,
         crawl_failures -> BigInt,
+        kind -> Text,
+        client_share -> Nullable<BigInt>,
+        daily_bytes -> Nullable<BigInt>,
+        max_file_size -> Nullable<BigInt>,
+        last_lied_at -> Nullable<Timestamp>,
     }
 }
 
@@ -91,6 +96,13 @@ diesel::table! {
 
 diesel::table! {
     host_country_allowed (host_id, country) {
+        host_id -> BigInt,
+        country -> Text,
+    }
+}
+
+diesel::table! {
+    host_country_denied (host_id, country) {
         host_id -> BigInt,
         country -> Text,
     }
@@ -185,6 +197,7 @@ diesel::table! {
         name -> Text,
         manifest_id -> BigInt,
         updated_at -> Timestamp,
+        former_manifest_id -> Nullable<BigInt>,
     }
 }
 
@@ -222,6 +235,16 @@ diesel::table! {
 }
 
 diesel::table! {
+    withdrawal (digest) {
+        digest -> Binary,
+        blob_id -> Nullable<BigInt>,
+        reason -> Text,
+        legal -> Bool,
+        withdrawn_at -> Timestamp,
+    }
+}
+
+diesel::table! {
     generation (part) {
         part -> Text,
         value -> BigInt,
@@ -235,6 +258,7 @@ diesel::joinable!(host_category_url -> host_category (host_category_id));
 diesel::joinable!(host_netblock -> host (host_id));
 diesel::joinable!(host_peer_asn -> host (host_id));
 diesel::joinable!(host_country_allowed -> host (host_id));
+diesel::joinable!(host_country_denied -> host (host_id));
 diesel::joinable!(manifest -> blob (blob_id));
 diesel::joinable!(body -> blob (blob_id));
 diesel::joinable!(referrer -> manifest (manifest_id));
@@ -254,6 +278,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     host_netblock,
     host_peer_asn,
     host_country_allowed,
+    host_country_denied,
     country_continent_redirect,
     netblock_country,
     blob,
@@ -269,5 +294,6 @@ diesel::allow_tables_to_appear_in_same_query!(
     category_serial,
     holdings,
     crawl,
+    withdrawal,
     generation,
 );

@@ -162,6 +162,7 @@ impl World {
             name: name.parse().unwrap(),
             repositories: repositories.iter().map(|it| (*it).to_owned()).collect(),
             tags: vec!["*".to_owned()],
+            publish: None,
         });
     }
 

@@ -11,6 +11,7 @@ mod peer;
 mod range;
 mod refresh;
 mod registry;
+mod sent;
 mod stand_in;
 mod state;
 mod status;
@@ -40,6 +41,7 @@ use crate::{
     database::{self, Database},
     geoip::{self, GeoIp},
     mirror::HostUrl,
+    mirrorlist::PublishRules,
     store::{self, Store},
     tree::Tree,
 };
@@ -73,6 +75,8 @@ pub struct Settings {
     pub tree: Tree,
     /// The origin, if it needs no login.
     pub origin: Option<HostUrl>,
+    /// Of each category: when a tag that moved is answered anew.
+    pub publish: PublishRules,
     /// Dice: makes the repeat memory unforeseeable.
     pub seed: u64,
 }
@@ -154,10 +158,13 @@ pub async fn serve(
     let store = Store::open(&settings.serve.state)?;
     let geoip = GeoIp::open(&settings.geoip)?;
     warn_of_old_geoip(&geoip);
-    let (current, store) = first(database.clone(), store).await?;
+    let (mut current, store) = first(database.clone(), store).await?;
+    current.snapshot.gate = refresh::decide_gate(&settings.publish, &current.snapshot);
     let fallback = Fallback::new(&settings.fallback, settings.tree, settings.origin);
     let config = &settings.serve;
-    let state = Data::new(State::new(config, &settings.endpoints, fallback, geoip, settings.seed, current));
+    let state =
+        State::new(config, &settings.endpoints, fallback, geoip, settings.publish, settings.seed, current);
+    let state = Data::new(state);
     let recorder = Data::new(recorder());
 
     let public = start_public(listeners, config, state.clone())?;

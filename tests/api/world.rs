@@ -17,7 +17,7 @@ use portolan::{
         site::{self, NewSite},
         snapshot,
     },
-    mirror::{CrawlState, Reach, SiteId},
+    mirror::{CrawlState, HostKind, Reach, SiteId},
     oci::{Digest, MediaType},
     scanner,
     server::{self, Addresses, EndpointConfig, Settings},
@@ -150,6 +150,7 @@ pub(crate) fn settings(folder: &Path) -> Settings {
         geoip: portolan::geoip::Config { asn: Some(folder.join("asn.mmdb")), ..Default::default() },
         tree: tree(folder),
         origin: None,
+        publish: Default::default(),
         seed: 1,
     }
 }
@@ -273,6 +274,10 @@ fn add_host(
         bandwidth: None,
         private,
         contacts: String::new(),
+        kind: HostKind::Static,
+        client_share: None,
+        daily_bytes: None,
+        max_file_size: None,
         comment: String::new(),
         created_at: now,
     };

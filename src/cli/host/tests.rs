@@ -52,7 +52,7 @@ impl Shell {
             Line::Site(noun) => site::answer(noun.command, &self.database),
             Line::Host(noun) => answer(noun.command, &self.database),
             Line::Netblock(noun) => netblock::answer(noun.command, &self.database),
-            Line::Category(noun) => category::answer(noun.command, &self.database),
+            Line::Category(noun) => category::answer(noun.command, &self.database, &Default::default()),
             Line::Country(noun) => country::answer(noun.command, &self.database),
         }
     }

@@ -87,12 +87,12 @@ pub fn list(connection: &mut Connection, host: HostId, limit: i64) -> QueryResul
 /// while it was crawled is left out.
 pub(super) fn store(connection: &mut Connection, result: &CrawlResult) -> QueryResult<Vec<Part>> {
     let mut parts = Vec::new();
-    let Some(switched) = store_host(connection, result)? else { return Ok(parts) };
+    let Some(host_changed) = store_host(connection, result)? else { return Ok(parts) };
     let mut reach_changed = false;
     for url in &result.urls {
         reach_changed |= store_reach(connection, url, result.started_at)?;
     }
-    if switched || reach_changed {
+    if host_changed || reach_changed {
         parts.push(Part::Hosts);
     }
     let mut published = false;
@@ -106,7 +106,7 @@ pub(super) fn store(connection: &mut Connection, result: &CrawlResult) -> QueryR
     Ok(parts)
 }
 
-/// Was the host switched off or on by it? `None` when there is no such host any more.
+/// Does something in the host's row change answers: was it switched off or on, or found lying? `None` when there is no such host any more.
 fn store_host(connection: &mut Connection, result: &CrawlResult) -> QueryResult<Option<bool>> {
     let row = host::table.find(result.host);
     let known = row.select((host::auto_disabled_reason, host::crawl_failures));
@@ -121,8 +121,12 @@ fn store_host(connection: &mut Connection, result: &CrawlResult) -> QueryResult<
             host::crawl_failures.eq(failures),
         ))
         .execute(connection)?;
+    let has_lied = result.state == CrawlState::Lying;
+    if has_lied {
+        diesel::update(row).set(host::last_lied_at.eq(Some(result.started_at))).execute(connection)?;
+    }
     if reason == result.auto_disabled {
-        return Ok(Some(false));
+        return Ok(Some(has_lied));
     }
     let since = result.auto_disabled.as_ref().map(|_| result.started_at);
     diesel::update(row)
