@@ -122,9 +122,8 @@ impl FromStr for Bytes {
     type Err = BytesError;
 
     fn from_str(text: &str) -> Result<Self, BytesError> {
-        let unit = UNITS.into_iter().find(|it| text.ends_with(it.0));
-        let (digits, factor) =
-            unit.map_or((text, 1), |(letter, power)| (text.trim_end_matches(letter), 1 << power));
+        let split = |(letter, power)| Some((text.strip_suffix(letter)?, 1u64 << power));
+        let (digits, factor) = UNITS.into_iter().find_map(split).unwrap_or((text, 1));
         let plain = digits.bytes().all(|it| it.is_ascii_digit());
         let number = digits.parse().ok().filter(|_| plain).and_then(|it: u64| it.checked_mul(factor));
         number.and_then(Self::new).ok_or(BytesError)

@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// A change of hosts is in answers no later than this.
-const SOON: Duration = Duration::from_secs(2);
+pub(crate) const SOON: Duration = Duration::from_secs(2);
 
 /// That the database is down is told no later than this.
 const FAULT: Duration = Duration::from_secs(30);
@@ -27,7 +27,7 @@ fn management(http: &Http, path: &str) -> Answer {
 
 /// Asks until it is so: how long that took.
 #[track_caller]
-fn wait(most: Duration, what: &str, is_so: impl Fn() -> bool) -> Duration {
+pub(crate) fn wait(most: Duration, what: &str, is_so: impl Fn() -> bool) -> Duration {
     let start = Instant::now();
     while !is_so() {
         assert!(start.elapsed() < most, "{what}: not within {most:?}");
@@ -90,7 +90,7 @@ fn the_management_address_tells_health_readiness_and_numbers() {
 }
 
 /// What stands for a database that is gone.
-fn unreachable(gone: &Database, folder: &Path) -> Arc<Database> {
+pub(crate) fn unreachable(gone: &Database, folder: &Path) -> Arc<Database> {
     match gone.url() {
         DatabaseUrl::Sqlite(_) => open(&format!("sqlite:{}/nowhere/test.db", folder.display())),
         DatabaseUrl::Postgres(_) => open("postgres://nobody@127.0.0.1:1/none"),

@@ -11,7 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 use portolan::{
     database::{
         self, Connection, Database, Part, category,
-        crawl::{self, CrawlHoldings, CrawlResult, UrlReach},
+        crawl::{self, CrawlHoldings, CrawlHost, CrawlResult, UrlReach},
         host::{self, Host, HostChange, NewHost},
         host_category, host_netblock,
         site::{self, NewSite},
@@ -108,6 +108,28 @@ impl World {
             host::update(connection, row.id, change)
         };
         self.database.write(Part::Hosts, update).unwrap();
+    }
+
+    /// Publishes and scans a new image under a tag of `fedora`; no host holds it.
+    pub(crate) fn publish_image(&self, tag: &str) -> Stored {
+        let writer = tree(self.folder.path()).lock().unwrap();
+        let category = "fedora".parse().unwrap();
+        let mut filling = Filling { state: writer.load_state(&category).unwrap(), writer };
+        let serial = filling.writer.last_serial().unwrap() + 1;
+        let manifest = filling.image(&format!("{tag} at {serial}"), &[], MediaType::OciManifest, "");
+        filling.tag("fedora", &[tag], &manifest);
+        filling.writer.publish(&category, &filling.state, serial).unwrap();
+        let summary = scanner::scan(&tree(self.folder.path()), &self.database, 64 * 1024).unwrap();
+        assert!(!summary.has_refused(), "{summary:?}");
+        manifest
+    }
+
+    /// A crawl finds all there is on a host.
+    pub(crate) fn hold_everything(&self, name: &str) {
+        let rows = self.database.read(snapshot::load_content).unwrap();
+        let hosts = self.database.read(crawl::list_hosts).unwrap();
+        let host = hosts.into_iter().find(|it| it.name.as_str() == name).unwrap();
+        store_crawl(&self.database, &host, &rows.blobs.iter().map(|it| it.number).collect());
     }
 
     /// The path of a blob of `fedora`.
@@ -294,10 +316,15 @@ fn add_host(
     };
     let id = database.write(Part::Hosts, add).unwrap();
     let crawled = database.read(crawl::list_hosts).unwrap().into_iter().find(|it| it.id == id).unwrap();
+    store_crawl(database, &crawled, held);
+}
+
+fn store_crawl(database: &Database, crawled: &CrawlHost, held: &RoaringBitmap) {
+    let now = Timestamp::now().into();
     let opt_in = &crawled.categories[0];
     let state = CrawlState::UpToDate;
     let result = CrawlResult {
-        host: id,
+        host: crawled.id,
         started_at: now,
         duration: SignedDuration::from_secs(1),
         state,
