@@ -165,3 +165,53 @@ fn publish(database: &Database, image: &str) -> anyhow::Result<Answer> {
     }
     Ok(Answer::message(&format!("{name}:{tag} answers its new manifest"))?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        database::{
+            Config,
+            content::{ContentBlob, replace_category},
+            testing::{new_category, now},
+        },
+        tree,
+    };
+
+    #[test]
+    fn content_is_withdrawn_and_restored_and_the_tree_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite:{}/test.db", folder.path().display()).parse().unwrap();
+        let database = Database::open(&Config { url, connections: 2 });
+        database.migrate().unwrap();
+        let (known, unknown) = (Digest::of(b"known"), Digest::of(b"unknown"));
+        let mut content = new_category("fedora", 1);
+        content.blobs = vec![ContentBlob { digest: hash(&known).unwrap(), size: 5 }];
+        database.write(Part::Content, |it| replace_category(it, &content, now())).unwrap();
+        let tree = Tree::open(&tree::Config { path: folder.path().into(), ..tree::Config::default() });
+        let withdraw = |digest: Digest, legal| {
+            let command = Command::Withdraw { digest, reason: "broken".to_owned(), legal };
+            answer(command, &database, &tree).map(|it| it.text())
+        };
+        let text = withdraw(known, false).unwrap();
+        assert!(text.contains("withdrew sha256:") && text.contains("the next scan tells it"), "{text}");
+        std::fs::create_dir(folder.path().join(".portolan")).unwrap();
+        let text = withdraw(unknown, true).unwrap();
+        assert!(text.contains("nothing has this digest now\nthe next export follows"), "{text}");
+        assert_eq!(tree.list_withdrawn().unwrap(), [known, unknown].into());
+        assert!(withdraw(CANARY_DIGEST, false).is_err());
+        assert!(withdraw(Digest::Sha512([0; 64]), false).is_err());
+
+        let list = answer(Command::List, &database, &tree).unwrap().json();
+        let shown: Vec<_> = list.as_array().unwrap().iter().map(|it| (&it["legal"], &it["hosts"])).collect();
+        let (yes, no) = (true.into(), false.into());
+        assert_eq!(shown, [(&no, &serde_json::json!([])), (&yes, &serde_json::Value::Null)]);
+
+        answer(Command::Restore { digest: known }, &database, &tree).unwrap();
+        assert_eq!(tree.list_withdrawn().unwrap(), [unknown].into());
+        assert!(answer(Command::Restore { digest: known }, &database, &tree).is_err());
+        let publish = |image: &str| answer(Command::Publish { image: image.to_owned() }, &database, &tree);
+        assert!(publish("fedora:1").err().unwrap().to_string().contains("nothing holds it back"));
+        assert!(publish(&format!("fedora@{known}")).is_err());
+    }
+}

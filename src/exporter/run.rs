@@ -346,7 +346,7 @@ impl Run<'_> {
         let serial = now.as_second().max(self.writer.last_serial()? + 1);
         let states = std::mem::take(&mut self.next).into_iter().zip(std::mem::take(&mut self.previous));
         for (selection, (mut state, previous)) in self.exporter.selections.iter().zip(states) {
-            if state.repositories.is_empty() {
+            if state.repositories.is_empty() && !self.lost_to_withdrawal(selection) {
                 self.refuse(selection);
                 continue;
             }
@@ -365,6 +365,14 @@ impl Run<'_> {
         self.summary.withdrawn.sort();
         self.summary.withdrawn.dedup();
         Ok(())
+    }
+
+    /// Is something of this category left out because it is withdrawn?
+    fn lost_to_withdrawal(&self, selection: &Selection) -> bool {
+        let takes = |it: &WithdrawnImage| {
+            it.tag.parse().is_ok_and(|tag: Tag| selection.takes(&it.repository, &tag))
+        };
+        self.summary.withdrawn.iter().any(takes)
     }
 
     /// A category without any image is a slip in the configuration, or at the origin: written, it would
