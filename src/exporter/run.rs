@@ -369,9 +369,8 @@ impl Run<'_> {
 
     /// Is something of this category left out because it is withdrawn?
     fn lost_to_withdrawal(&self, selection: &Selection) -> bool {
-        let takes = |it: &WithdrawnImage| {
-            it.tag.parse().is_ok_and(|tag: Tag| selection.takes(&it.repository, &tag))
-        };
+        let takes =
+            |it: &WithdrawnImage| it.tag.parse().is_ok_and(|tag: Tag| selection.takes(&it.repository, &tag));
         self.summary.withdrawn.iter().any(takes)
     }
 
