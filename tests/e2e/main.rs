@@ -36,6 +36,7 @@ mod crawl;
 mod demo;
 mod export;
 mod failover;
+mod fault_matrix;
 mod login;
 mod metalink;
 mod pull;
