@@ -6,7 +6,7 @@
 //!
 //! 1. every client pulls an image through every near mirror: what the client can heal must be healed at once;
 //! 2. where that fails, the same pull is tried again: the repeat memory must lead it to another mirror, whatever
-//!    the fault. A client that cannot even be told again is named in the table ([`Fault::stuck`]).
+//!    the fault. A client for which that does nothing is named with the fault ([`Fault::stuck`]).
 //!
 //! Then the crawler runs, and
 //!
@@ -15,10 +15,11 @@
 
 mod clients;
 mod faults;
+mod nine_of_ten;
 mod table;
 
 use std::collections::VecDeque;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -40,8 +41,9 @@ use crate::rig::{http, rsync};
 /// A client that is not through by then hangs. docker's own pauses are shorter.
 const HANG: Duration = Duration::from_secs(15);
 
-/// How often an image is pulled until it counts as lost.
-const PULLS: u32 = 2;
+/// How often an image is pulled until it counts as lost, and how many of these pulls may hang.
+const PULLS: u32 = 5;
+const HANGS: u32 = 2;
 
 /// How long the crawler may take to see all faults that it can see.
 const OUT_WITHIN: Duration = Duration::from_secs(90);
@@ -123,12 +125,14 @@ impl<'a> Matrix<'a> {
         let good = GOOD.map(|name| Nginx::start(namespace, name, Scheme::Https));
         for mirror in &good {
             register(&portolan, mirror.name());
-            FAULTS.iter().for_each(|fault| carry(&portolan, mirror.name(), &mirror.root(), fault));
+            FAULTS
+                .iter()
+                .for_each(|fault| carry(&portolan, mirror.name(), &mirror.root(), &fault.category()));
         }
         let near = FAULTS.iter().enumerate().map(|(number, fault)| {
             let mirror = Mirror::start(namespace, &near_name(number), fault);
             register(&portolan, &near_name(number));
-            carry(&portolan, &near_name(number), &mirror.root(), fault);
+            carry(&portolan, &near_name(number), &mirror.root(), &fault.category());
             Mutex::new(mirror)
         });
         let near = near.collect();
@@ -209,17 +213,18 @@ impl<'a> Matrix<'a> {
 /// Pulls, and pulls again until it succeeds.
 fn pull_until_good(client: &Client, reference: &str) -> Cell {
     let begun = Instant::now();
-    let first = pull(client, reference);
-    let mut cell = Cell { took: begun.elapsed(), hung: first.timed_out(), good: None };
-    let mut last = first;
-    for number in 1..=PULLS {
-        if last.success() {
-            cell.good = Some(number);
-            return cell;
-        }
+    let mut last = pull(client, reference);
+    let mut cell = Cell { took: begun.elapsed(), hung: last.timed_out(), good: None };
+    let (mut pulls, mut hangs) = (1, u32::from(cell.hung));
+    while !last.success() && pulls < PULLS && hangs < HANGS {
         last = pull(client, reference);
+        pulls += 1;
+        hangs += u32::from(last.timed_out());
     }
-    println!("{}: {reference} was pulled {PULLS} times: {last}", client.name);
+    cell.good = last.success().then_some(pulls);
+    if cell.good.is_none() {
+        println!("{}: {reference} was pulled {pulls} times: {last}", client.name);
+    }
     cell
 }
 
@@ -265,9 +270,8 @@ fn register(portolan: &Portolan, host: &str) {
     portolan.done(&format!("host add {host} --site volunteers --country {country}"));
 }
 
-/// Copies a fault's category to a mirror and opts that in.
-fn carry(portolan: &Portolan, host: &str, root: &std::path::Path, fault: &Fault) {
-    let name = fault.category();
-    rsync::copy(&portolan.category(&name), &root.join(&name));
-    portolan.done(&format!("host opt-in {host} {name} --url https://{host}/{name}"));
+/// Copies a category to a mirror and opts that in.
+fn carry(portolan: &Portolan, host: &str, root: &Path, category: &str) {
+    rsync::copy(&portolan.category(category), &root.join(category));
+    portolan.done(&format!("host opt-in {host} {category} --url https://{host}/{category}"));
 }

@@ -24,7 +24,7 @@ pub(super) struct Fault {
     pub(super) healed: &'static str,
     /// The same of the modern ones.
     pub(super) healed_by_modern: &'static str,
-    /// Who of Debian 12's cannot even be told to try again.
+    /// Which of Debian 12's clients cannot be helped by another pull.
     pub(super) stuck: &'static str,
     way: Way,
 }
@@ -39,7 +39,8 @@ const fn fault(name: &'static str, way: Way, healed: &'static str, healed_by_mod
     Fault { name, hangs: false, visible: true, healed, healed_by_modern, stuck: "", way }
 }
 
-/// Every fault, and who heals it without help (`facts` measured before this test was written).
+/// Every fault, and who heals it without help by what is known of the clients
+/// and was measured with them one by one.
 pub(super) const FAULTS: [Fault; 19] = [
     fault("404", Way::Nginx(|it, _| it.answer_blobs_with(404)), "docker two-hosts", "two-hosts"),
     fault("403", Way::Nginx(|it, _| it.answer_blobs_with(403)), "docker two-hosts", "two-hosts"),

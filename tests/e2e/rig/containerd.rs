@@ -21,6 +21,9 @@ const DISABLED: [&str; 9] = [
     "io.containerd.snapshotter.v1.zfs",
 ];
 
+/// Downloads at once; hanging ones would hold up the others with the default of three. (1.6 has no such limit.)
+const DOWNLOADS: u32 = 200;
+
 pub(crate) struct Containerd {
     root: Root,
     folder: PathBuf,
@@ -34,7 +37,8 @@ impl Containerd {
         let (place, disabled) = (folder.display(), DISABLED);
         let config = format!(
             "version = 2\nroot = \"{place}/data\"\nstate = \"{place}/run\"\n\
-             disabled_plugins = {disabled:?}\n[grpc]\naddress = \"{place}/socket\"\n"
+             disabled_plugins = {disabled:?}\n[grpc]\naddress = \"{place}/socket\"\n\
+             [plugins.\"io.containerd.transfer.v1.local\"]\nmax_concurrent_downloads = {DOWNLOADS}\n"
         );
         fs::write(folder.join("config.toml"), config).expect("containerd's configuration");
         let mut containerd = root.command("containerd");
