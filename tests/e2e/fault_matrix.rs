@@ -41,8 +41,11 @@ use crate::rig::{http, rsync};
 /// A client that is not through by then hangs. docker's own pauses are shorter.
 const HANG: Duration = Duration::from_secs(15);
 
-/// How often an image is pulled until it counts as lost, and how many of these pulls may hang.
-const PULLS: u32 = 5;
+/// How often an image is pulled until it counts as lost. Newer containerds keep the first bytes of a download that
+/// went wrong, and go on from there until their next garbage collection, some changes of their database later.
+const PULLS: u32 = 50;
+
+/// How many of these pulls may hang.
 const HANGS: u32 = 2;
 
 /// How long the crawler may take to see all faults that it can see.

@@ -28,7 +28,8 @@ impl Cell {
         match self.good {
             Some(1) if self.took < AT_ONCE => "✔".to_owned(),
             Some(1) => format!("✔ {seconds:.0} s"),
-            Some(number) => format!("{first}, pull {number} ✔"),
+            Some(2) => format!("{first}, pull 2 ✔"),
+            Some(_) => format!("{first}, later ✔"),
             None => format!("{first} for ever"),
         }
     }
@@ -93,7 +94,8 @@ impl Table {
         fs::write(target.join(file), self.render()).expect("the table's file");
     }
 
-    /// Whoever can heal a fault must have done it at once; all others in the end, but who is known to be stuck.
+    /// Whoever can heal a fault must have done it at once. All others must have succeeded by another pull, but who is
+    /// known to be stuck.
     #[track_caller]
     pub(super) fn check(&self) {
         for fault in &FAULTS {
