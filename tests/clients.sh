@@ -8,16 +8,16 @@ release=forky
 packages=ca-certificates,docker.io,docker-cli,containerd,podman,skopeo,crun,netavark
 
 [ ! -e "$folder" ] || exit 0
-command -v debootstrap > /dev/null || DEBIAN_FRONTEND=noninteractive apt-get install -y -qq debootstrap
 
 # From where this machine's own packages come.
-mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Origin: Debian' 'Label: Debian' | head -n 1)
-if [ -z "$mirror" ]; then
-    apt-get update -qq
-    mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Origin: Debian' 'Label: Debian' | head -n 1)
-fi
+list_mirrors() {
+    apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Origin: Debian' 'Label: Debian'
+}
+[ -n "$(list_mirrors)" ] || apt-get update -qq
+command -v debootstrap > /dev/null || DEBIAN_FRONTEND=noninteractive apt-get install -y -qq debootstrap
 
 rm -rf "$folder.part"
 mkdir -p "$folder.part"
-debootstrap --variant=minbase --include="$packages" "$release" "$folder.part" "$mirror" sid
+# Debian's scripts for its releases are one script, which older versions of debootstrap know as sid's.
+debootstrap --variant=minbase --include="$packages" "$release" "$folder.part" "$(list_mirrors | head -n 1)" sid
 mv "$folder.part" "$folder"

@@ -220,6 +220,11 @@ fn pull_until_good(client: &Client, reference: &str) -> Cell {
     let mut cell = Cell { took: begun.elapsed(), hung: last.timed_out(), good: None };
     let (mut pulls, mut hangs) = (1, u32::from(cell.hung));
     while !last.success() && pulls < PULLS && hangs < HANGS {
+        println!(
+            "{}: pull {pulls} of {reference}: {}",
+            client.name,
+            last.stderr.lines().last().unwrap_or("hangs")
+        );
         last = pull(client, reference);
         pulls += 1;
         hangs += u32::from(last.timed_out());

@@ -84,10 +84,10 @@ fn answer(root: &Path, request: &Request, fault: Fault) -> Reply {
     reply
 }
 
-/// The whole body, or the one range that was asked for.
+/// The whole body, or the one range that was asked for; several ranges are ignored, as a server may.
 fn serve_range(range: Option<&str>, body: Vec<u8>) -> Reply {
     let wanted = range.and_then(|range| range.strip_prefix("bytes=")?.split_once('-'));
-    let Some((first, last)) = wanted.filter(|(first, _)| !first.is_empty()) else {
+    let Some((first, last)) = wanted.filter(|(first, last)| !first.is_empty() && !last.contains(',')) else {
         return Reply::new(200, "application/octet-stream", body).header("Accept-Ranges", "bytes");
     };
     let first: usize = first.parse().expect("a number");
