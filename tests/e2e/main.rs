@@ -33,11 +33,14 @@ macro_rules! on_both_engines {
 
 mod command_line;
 mod crawl;
+mod crowd;
 mod demo;
 mod export;
 mod failover;
+mod fault_matrix;
 mod login;
 mod metalink;
+mod partial;
 mod pull;
 mod restart;
 mod rig;
