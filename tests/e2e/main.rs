@@ -38,6 +38,7 @@ mod export;
 mod failover;
 mod login;
 mod metalink;
+mod probe;
 mod pull;
 mod restart;
 mod rig;
