@@ -38,9 +38,11 @@ pub(super) async fn run(options: &Options, config: &Config) -> anyhow::Result<Ex
     let once = options.once || !options.hosts.is_empty();
     let probing = match once {
         true => None,
-        false => {
-            Some(Prober::new(&config.crawl, &config.probe)?.start(database.clone(), seed(), Timestamp::now))
-        }
+        false => Some(Prober::new(&config.crawl, &config.probe, config.serve.embargoed.clone())?.start(
+            database.clone(),
+            seed(),
+            Timestamp::now,
+        )),
     };
     let crawls = async {
         loop {

@@ -30,7 +30,7 @@ pub(super) async fn run(config: Config) -> anyhow::Result<ExitCode> {
         Some(Exporter::new(&config.origin, &config.tree, &config.category)?)
     };
     let crawler = Crawler::new(config.crawl.clone())?;
-    let prober = Prober::new(&config.crawl, &config.probe)?;
+    let prober = Prober::new(&config.crawl, &config.probe, config.serve.embargoed.clone())?;
     let (stop, stopping) = watch::channel(false);
     let scanned = Arc::new(Notify::new());
 

@@ -29,7 +29,7 @@ use crate::{
         probe::{self, ProbeTarget},
         suspicion::{self, Settled, Suspicion},
     },
-    mirror::{HostCategoryUrlId, Reach, blob_path},
+    mirror::{Country, HostCategoryUrlId, Reach, blob_path},
     oci,
     tree::{CANARY, CANARY_DIGEST},
 };
@@ -66,6 +66,8 @@ pub struct Prober {
     ipv6: Connector,
     pace: Pace,
     at_once: usize,
+    /// Hosts in these countries are left alone.
+    embargoed: Vec<Country>,
 }
 
 /// A prober at work. It goes on until it is stopped.
@@ -97,8 +99,13 @@ struct News {
 }
 
 impl Prober {
-    /// Fails when the HTTP client cannot be made. Networks and name are the crawler's.
-    pub fn new(crawl: &Config, probe: &ProbeConfig) -> Result<Self, connector::Error> {
+    /// Networks and name are the crawler's; hosts in embargoed countries are left alone. Fails when the HTTP client
+    /// cannot be made.
+    pub fn new(
+        crawl: &Config,
+        probe: &ProbeConfig,
+        embargoed: Vec<Country>,
+    ) -> Result<Self, connector::Error> {
         let guard = Guard::new(crawl.allow_networks.iter().copied());
         let timeout = probe.timeout.unsigned_abs();
         let connector = |family| Connector::new(guard.clone(), family, &crawl.user_agent(), timeout);
@@ -110,6 +117,7 @@ impl Prober {
                 idle: probe.idle_interval.unsigned_abs().max(probe.interval.unsigned_abs()),
             },
             at_once: probe.at_once.max(1),
+            embargoed,
         })
     }
 
@@ -338,8 +346,10 @@ impl<'a> Office<'a> {
         match result {
             Ok(news) if news.lost => None,
             Ok(news) => {
-                if let Some((generation, targets)) = news.targets {
+                if let Some((generation, mut targets)) = news.targets {
                     self.generation = Some(generation);
+                    let embargoed = &self.turns.prober.embargoed;
+                    targets.retain(|it| it.country.is_none_or(|it| !embargoed.contains(&it)));
                     watch.replace(targets, now);
                 }
                 watch.use_only(&news.in_use, now);

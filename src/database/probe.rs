@@ -11,10 +11,13 @@ use super::{
     crawl::{self, UrlReach},
     schema::{category, host, host_category, host_category_url, prober, site, url_traffic},
 };
-use crate::mirror::{HostCategoryUrlId, HostId, HostName, HostUrl, Reach};
+use crate::mirror::{Country, HostCategoryUrlId, HostId, HostName, HostUrl, Reach};
 
 /// Without a heartbeat for so long nobody probes: what is known of URLs grows old, and still counts.
 pub const SILENCE: SignedDuration = SignedDuration::from_mins(5);
+
+/// A prober that was heard of so lately is at work: what a crawl sees of a URL does not gainsay it.
+const AT_WORK: SignedDuration = SignedDuration::from_secs(30);
 
 /// So many URLs are probed at most, the oldest: 1,000 hosts with 50 each.
 const MOST_TARGETS: i64 = 50_000;
@@ -31,6 +34,8 @@ pub struct ProbeTarget {
     pub host: HostId,
     /// Whose it is.
     pub host_name: HostName,
+    /// Where the host stands.
+    pub country: Option<Country>,
     /// The category's folder.
     pub url: HostUrl,
     /// What is known by IPv4.
@@ -52,7 +57,7 @@ pub struct Heartbeat {
 /// a category that is there. Private hosts are probed only where a crawl has reached them: most cannot be.
 pub fn list_targets(connection: &mut Connection) -> QueryResult<Vec<ProbeTarget>> {
     let hosts = host::table.inner_join(site::table);
-    type Row = (HostCategoryUrlId, HostId, HostName, HostUrl, Reach, Reach, bool, bool);
+    type Row = (HostCategoryUrlId, HostId, HostName, Option<Country>, HostUrl, Reach, Reach, bool, bool);
     let rows: Vec<Row> = host_category_url::table
         .inner_join(host_category::table.inner_join(category::table).inner_join(hosts))
         .filter(category::retired_at.is_null())
@@ -62,6 +67,7 @@ pub fn list_targets(connection: &mut Connection) -> QueryResult<Vec<ProbeTarget>
             host_category_url::id,
             host::id,
             host::name,
+            host::country,
             host_category_url::url,
             host_category_url::ipv4_reach,
             host_category_url::ipv6_reach,
@@ -71,10 +77,10 @@ pub fn list_targets(connection: &mut Connection) -> QueryResult<Vec<ProbeTarget>
         .order(host_category_url::id)
         .limit(MOST_TARGETS)
         .load(connection)?;
-    let target = |(id, host, host_name, url, ipv4, ipv6, private, site_private): Row| {
+    let target = |(id, host, host_name, country, url, ipv4, ipv6, private, site_private): Row| {
         let is_known = (ipv4, ipv6) != (Reach::Unknown, Reach::Unknown);
         let probed = is_known || !(private || site_private);
-        probed.then_some(ProbeTarget { id, host, host_name, url, ipv4, ipv6 })
+        probed.then_some(ProbeTarget { id, host, host_name, country, url, ipv4, ipv6 })
     };
     Ok(rows.into_iter().filter_map(target).collect())
 }
@@ -120,10 +126,11 @@ pub fn find_heartbeat(connection: &mut Connection) -> QueryResult<Heartbeat> {
     Ok(Heartbeat { holder, at })
 }
 
-/// Does a process probe, as far as is known at that moment?
-pub(super) fn is_alive(connection: &mut Connection, now: Time) -> QueryResult<bool> {
-    let heartbeat = find_heartbeat(connection)?;
-    Ok(heartbeat.at.is_some_and(|at| Timestamp::from(now).duration_since(at.into()) < SILENCE))
+/// Is a prober at work at that moment?
+pub(super) fn is_at_work(connection: &mut Connection, now: Time) -> QueryResult<bool> {
+    let Heartbeat { holder, at } = find_heartbeat(connection)?;
+    let is_late = |at: Time| Timestamp::from(now).duration_since(at.into()) >= AT_WORK;
+    Ok(!holder.is_empty() && at.is_some_and(|at| !is_late(at)))
 }
 
 /// Makes `holder` the one that probes in place of `seen`, unless that one has been heard of since: is it now?
@@ -169,11 +176,13 @@ mod tests {
     use super::*;
     use crate::database::{
         Database,
+        crawl::CrawlResult,
         host::HostChange,
         host_category::{self, opt_in},
         site::{self, SiteChange},
         testing::*,
     };
+    use crate::mirror::CrawlState;
 
     /// A host with one URL.
     fn add_url(database: &Database, name: &str) -> ProbeTarget {
@@ -185,7 +194,15 @@ mod tests {
         };
         let id = database.write(Part::Hosts, add).unwrap();
         let unknown = Reach::Unknown;
-        ProbeTarget { id, host: host.id, host_name: host.name, url, ipv4: unknown, ipv6: unknown }
+        ProbeTarget {
+            id,
+            host: host.id,
+            host_name: host.name,
+            country: host.country,
+            url,
+            ipv4: unknown,
+            ipv6: unknown,
+        }
     }
 
     fn later(seconds: i64) -> Time {
@@ -284,8 +301,28 @@ mod tests {
             assert_eq!(bumps("a"), 1);
             assert_eq!(bumps("a"), 0, "nothing new");
             assert_eq!(database.read(list_targets).unwrap()[0].ipv4, Reach::Down);
-            let is_alive = |at| database.read(|it| is_alive(it, at)).unwrap();
-            assert!(is_alive(later(300)) && !is_alive(later(301)));
+            let crawl = |seconds| {
+                let ipv4 = Reach::Up;
+                let seen = UrlReach { url: target.id, ipv4, ipv6: Reach::Up, reason: None };
+                let result = CrawlResult {
+                    host: target.host,
+                    started_at: later(seconds),
+                    duration: SignedDuration::from_secs(1),
+                    state: CrawlState::UpToDate,
+                    log: String::new(),
+                    auto_disabled: None,
+                    holdings: Vec::new(),
+                    urls: vec![seen],
+                };
+                database.store_crawl(&result).unwrap();
+                database.read(list_targets).unwrap()[0].ipv4
+            };
+            assert_eq!(crawl(2), Reach::Down, "the prober knows better");
+            assert_eq!(crawl(40), Reach::Up, "the prober is dead");
+            let is_at_work = |at| database.read(|it| is_at_work(it, at)).unwrap();
+            assert!(is_at_work(later(30)) && !is_at_work(later(31)));
+            database.write_log(|it| release(it, "a")).unwrap();
+            assert!(!is_at_work(later(1)), "it was stopped");
         });
     }
 }

@@ -90,8 +90,8 @@ pub(super) fn store(connection: &mut Connection, result: &CrawlResult) -> QueryR
     let mut parts = Vec::new();
     let Some(host_changed) = store_host(connection, result)? else { return Ok(parts) };
     let mut reach_changed = false;
-    // A prober that lives knows better than one look does, once a URL has been seen at all.
-    let is_probed = probe::is_alive(connection, result.started_at)?;
+    // A prober at work knows better than one look does, once a URL has been seen at all.
+    let is_probed = probe::is_at_work(connection, result.started_at)?;
     for url in &result.urls {
         if !is_probed || !is_known(connection, url.url)? {
             reach_changed |= store_reach(connection, url, result.started_at)?;

@@ -7,6 +7,7 @@ fn target(host: i64, ipv4: Reach, ipv6: Reach) -> ProbeTarget {
         id: HostCategoryUrlId(host),
         host: HostId(host),
         host_name: format!("m{host}").parse().unwrap(),
+        country: None,
         url: format!("https://m{host}/fedora").parse().unwrap(),
         ipv4,
         ipv6,
