@@ -39,6 +39,8 @@ pub struct Config {
     pub scan: scanner::Config,
     /// How mirrors are looked at.
     pub crawl: crawler::Config,
+    /// How it is kept known which URLs of mirrors answer. `portolan crawl` and `portolan run` do it.
+    pub probe: crawler::ProbeConfig,
     /// How requests are answered.
     pub serve: server::Config,
     /// Where requests are answered.

@@ -10,13 +10,13 @@ use jiff::Timestamp;
 use super::{host, open_database, print_result, seed, stopped, table};
 use crate::{
     config::Config,
-    crawler::{self, Crawler, HostSummary, Observer, Summary},
+    crawler::{self, Crawler, HostSummary, Observer, Prober, Summary},
     mirror::HostName,
 };
 
 #[derive(clap::Args)]
 pub(super) struct Options {
-    /// Crawl once and end, instead of again and again
+    /// Crawl once and end, instead of crawling again and again and probing all the time
     #[arg(long)]
     once: bool,
     /// Only this host; may be given several times. Crawls once
@@ -36,6 +36,14 @@ pub(super) async fn run(options: &Options, config: &Config) -> anyhow::Result<Ex
     let crawler = Crawler::new(config.crawl.clone())?;
     let pause = Duration::try_from(config.crawl.interval).unwrap_or_default();
     let once = options.once || !options.hosts.is_empty();
+    let probing = match once {
+        true => None,
+        false => Some(Prober::new(&config.crawl, &config.probe, config.serve.embargoed.clone())?.start(
+            database.clone(),
+            seed(),
+            Timestamp::now,
+        )),
+    };
     let crawls = async {
         loop {
             let question = crawler::Options {
@@ -52,10 +60,14 @@ pub(super) async fn run(options: &Options, config: &Config) -> anyhow::Result<Ex
             tokio::time::sleep(pause).await;
         }
     };
-    tokio::select! {
+    let result = tokio::select! {
         result = crawls => result,
         () = stop => Ok(ExitCode::SUCCESS),
+    };
+    if let Some(probing) = probing {
+        probing.stop().await;
     }
+    result
 }
 
 /// Tells of each host on standard error as it is done.

@@ -6,7 +6,7 @@ use tokio::sync::{Notify, watch};
 use super::{open_database, seed, serve, stopped};
 use crate::{
     config::Config,
-    crawler::{self, Crawler},
+    crawler::{self, Crawler, Prober},
     database::Database,
     exporter::{self, Exporter},
     mirror::{Country, HostName},
@@ -30,6 +30,7 @@ pub(super) async fn run(config: Config) -> anyhow::Result<ExitCode> {
         Some(Exporter::new(&config.origin, &config.tree, &config.category)?)
     };
     let crawler = Crawler::new(config.crawl.clone())?;
+    let prober = Prober::new(&config.crawl, &config.probe, config.serve.embargoed.clone())?;
     let (stop, stopping) = watch::channel(false);
     let scanned = Arc::new(Notify::new());
 
@@ -48,9 +49,10 @@ pub(super) async fn run(config: Config) -> anyhow::Result<ExitCode> {
         scanned,
         stopping.clone(),
     ));
+    let probing = prober.start(database.clone(), seed(), Timestamp::now);
     let served = server::serve(serve::settings(config), database, serve::announce, signal).await;
     stop.send_replace(true);
-    let _ = tokio::join!(content, mirrors);
+    let _ = tokio::join!(content, mirrors, probing.stop());
     served?;
     Ok(ExitCode::SUCCESS)
 }

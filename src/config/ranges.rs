@@ -32,6 +32,14 @@ const REPEAT_RESUME_WINDOW: RangeInclusive<SignedDuration> =
     SignedDuration::from_secs(1)..=SignedDuration::from_hours(24);
 const REPEAT_FALLBACK_PERCENT: RangeInclusive<u32> = 0..=100;
 const REPEAT_FALLBACKS_ALWAYS: RangeInclusive<u32> = 0..=1_000_000;
+/// Of URLs that clients are sent to.
+const PROBE_INTERVAL: RangeInclusive<SignedDuration> =
+    SignedDuration::from_secs(1)..=SignedDuration::from_mins(1);
+const PROBE_IDLE_INTERVAL: RangeInclusive<SignedDuration> =
+    SignedDuration::from_secs(1)..=SignedDuration::from_hours(1);
+const PROBE_TIMEOUT: RangeInclusive<SignedDuration> =
+    SignedDuration::from_secs(1)..=SignedDuration::from_mins(1);
+const PROBE_AT_ONCE: RangeInclusive<usize> = 1..=1_000;
 const SERVE_MAX_URLS: RangeInclusive<usize> = 1..=1_000;
 const SERVE_WORKERS: RangeInclusive<usize> = 0..=1_024;
 const SERVE_DRAIN: RangeInclusive<SignedDuration> = SignedDuration::ZERO..=SignedDuration::from_hours(1);
@@ -49,7 +57,7 @@ pub struct OutOfRange {
 
 /// Is every number and duration within its range?
 pub(super) fn check(config: &Config) -> Result<(), OutOfRange> {
-    let Config { database, origin, tree, export, scan, crawl, serve, .. } = config;
+    let Config { database, origin, tree, export, scan, crawl, probe, serve, .. } = config;
     within("database.connections", &database.connections, &DATABASE_CONNECTIONS)?;
     within("origin.connections", &origin.connections, &ORIGIN_CONNECTIONS)?;
     within("tree.keep_former", &tree.keep_former, &KEEP_FORMER)?;
@@ -61,6 +69,10 @@ pub(super) fn check(config: &Config) -> Result<(), OutOfRange> {
     within("crawl.timeout", &crawl.timeout, &CRAWL_TIMEOUT)?;
     within("crawl.host_timeout", &crawl.host_timeout, &CRAWL_HOST_TIMEOUT)?;
     within("crawl.hash_bytes", &crawl.hash_bytes, &CRAWL_HASH_BYTES)?;
+    within("probe.interval", &probe.interval, &PROBE_INTERVAL)?;
+    within("probe.idle_interval", &probe.idle_interval, &PROBE_IDLE_INTERVAL)?;
+    within("probe.timeout", &probe.timeout, &PROBE_TIMEOUT)?;
+    within("probe.at_once", &probe.at_once, &PROBE_AT_ONCE)?;
     within("serve.max_urls", &serve.max_urls, &SERVE_MAX_URLS)?;
     within("serve.workers", &serve.workers, &SERVE_WORKERS)?;
     within("serve.drain", &serve.drain, &SERVE_DRAIN)?;
@@ -131,6 +143,10 @@ mod tests {
         check("crawl.timeout", Some("\"0s\""), "\"1s\"", "\"1h\"", "\"1h 1s\"");
         check("crawl.host_timeout", Some("\"0s\""), "\"1s\"", "\"24h\"", "\"24h 1s\"");
         check("crawl.hash_bytes", None, "0", "68719476736", "68719476737");
+        check("probe.interval", Some("\"0s\""), "\"1s\"", "\"1m\"", "\"1m 1s\"");
+        check("probe.idle_interval", Some("\"0s\""), "\"1s\"", "\"1h\"", "\"1h 1s\"");
+        check("probe.timeout", Some("\"0s\""), "\"1s\"", "\"1m\"", "\"1m 1s\"");
+        check("probe.at_once", Some("0"), "1", "1000", "1001");
         check("serve.max_urls", Some("0"), "1", "1000", "1001");
         check("serve.workers", None, "0", "1024", "1025");
         check("serve.drain", Some("\"1s ago\""), "\"0s\"", "\"1h\"", "\"1h 1s\"");

@@ -19,7 +19,7 @@ pub use blob_body::BlobBody;
 pub use config::{Config, Password};
 pub use error::Error;
 pub use guard::Guard;
-pub use host::{Connector, Family, Outcome};
+pub use host::{Connector, Family, Outcome, Probed};
 pub use registry::{FetchedManifest, ManifestHead, Registry};
 
 /// Gives rustls its cryptography. Safe to call more than once; the constructors of this module do.

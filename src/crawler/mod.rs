@@ -6,6 +6,7 @@ mod config;
 mod host;
 mod observer;
 pub mod plan;
+mod probe;
 mod summary;
 mod url;
 
@@ -27,6 +28,7 @@ pub use claim::Claim;
 pub use config::Config;
 pub use host::FAILURES_UNTIL_OFF;
 pub use observer::Observer;
+pub use probe::{ProbeConfig, Prober, Probing};
 pub use summary::{CategorySummary, HostSummary, Summary};
 
 /// Why nothing could be crawled.

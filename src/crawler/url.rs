@@ -140,8 +140,13 @@ fn down_reason(ipv4: &Outcome, ipv6: &Outcome) -> Option<String> {
         Outcome::Absent => Some(format!("it answers, but lacks the blob {CANARY_DIGEST}")),
         Outcome::Wrong(reason) | Outcome::Unreachable(reason) => Some(reason.clone()),
     };
+    join_reasons(reason(ipv4), reason(ipv6))
+}
+
+/// Why a URL is down, of both families.
+pub(super) fn join_reasons(ipv4: Option<String>, ipv6: Option<String>) -> Option<String> {
     let (one, other) = (Family::Ipv4, Family::Ipv6);
-    match (reason(ipv4), reason(ipv6)) {
+    match (ipv4, ipv6) {
         (Some(first), Some(second)) if first == second => Some(format!("{one} and {other}: {first}")),
         (Some(first), Some(second)) => Some(format!("{one}: {first}; {other}: {second}")),
         (Some(reason), None) => Some(format!("{one}: {reason}")),

@@ -20,9 +20,11 @@ pub mod host_netblock;
 pub mod host_peer_asn;
 mod migration;
 mod pool;
+pub mod probe;
 mod schema;
 pub mod site;
 pub mod snapshot;
+pub mod suspicion;
 #[cfg(test)]
 pub(crate) mod testing;
 mod url;

@@ -251,6 +251,29 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    url_traffic (host_category_url_id) {
+        host_category_url_id -> BigInt,
+        redirected_at -> Timestamp,
+    }
+}
+
+diesel::table! {
+    prober (id) {
+        id -> BigInt,
+        holder -> Text,
+        beat_at -> Nullable<Timestamp>,
+    }
+}
+
+diesel::table! {
+    suspicion (host_category_url_id, blob_id) {
+        host_category_url_id -> BigInt,
+        blob_id -> BigInt,
+        first_seen_at -> Timestamp,
+    }
+}
+
 diesel::joinable!(host -> site (site_id));
 diesel::joinable!(host_category -> host (host_id));
 diesel::joinable!(host_category -> category (category_id));
@@ -268,6 +291,8 @@ diesel::joinable!(tag -> category_repository (category_repository_id));
 diesel::joinable!(category_serial -> category (category_id));
 diesel::joinable!(holdings -> host_category (host_category_id));
 diesel::joinable!(crawl -> host (host_id));
+diesel::joinable!(suspicion -> host_category_url (host_category_url_id));
+diesel::joinable!(suspicion -> blob (blob_id));
 
 diesel::allow_tables_to_appear_in_same_query!(
     site,
@@ -296,4 +321,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     crawl,
     withdrawal,
     generation,
+    url_traffic,
+    prober,
+    suspicion,
 );

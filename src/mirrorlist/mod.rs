@@ -12,7 +12,7 @@ mod repeat;
 pub mod rows;
 mod snapshot;
 
-pub use answer::{Answer, choose};
+pub use answer::{Answer, choose, find_given};
 pub use client::{Client, Location, Policy, network};
 pub use content::{Content, RowsError};
 pub use gate::{Gate, HeldTag, LONGEST_HOLD, Publish, PublishRules};

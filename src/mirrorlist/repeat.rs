@@ -73,6 +73,18 @@ pub enum Attempt {
     Fallback,
 }
 
+impl Attempt {
+    /// The place of the host that failed the client, as far as this attempt tells: the one of the attempt before.
+    /// After a fallback it may be one that was not given; so it is a reason to look, and no more.
+    pub fn failed_place(self) -> Option<usize> {
+        match self {
+            Self::Place(place) => place.checked_sub(1),
+            // The client began at the first place.
+            Self::Fallback => Some(0),
+        }
+    }
+}
+
 /// The memory. Bounded, without locks; two requests at the same moment may count as one.
 pub struct Repeats {
     config: RepeatConfig,
@@ -248,6 +260,12 @@ mod tests {
         rig.ask("192.0.2.1", 1, Start::Beginning, 0);
         assert_eq!(rig.ask("192.0.2.1", 1, Start::Resume, 600), Attempt::Place(1));
         assert_eq!(rig.ask("192.0.2.1", 1, Start::Resume, 1200), Attempt::Place(2));
+    }
+
+    #[test]
+    fn who_comes_back_names_the_place_before() {
+        let places = [Attempt::Place(0), Attempt::Place(1), Attempt::Place(7), Attempt::Fallback];
+        assert_eq!(places.map(Attempt::failed_place), [None, Some(0), Some(6), Some(0)]);
     }
 
     #[test]

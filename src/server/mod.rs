@@ -7,6 +7,7 @@ mod error;
 mod fallback;
 mod lists;
 mod mirrorlist;
+mod notes;
 mod peer;
 mod range;
 mod refresh;
@@ -170,14 +171,15 @@ pub async fn serve(
     let public = start_public(listeners, config, state.clone())?;
     let management = start_management(management, state.clone(), recorder)?;
     let (refused, refusal) = tokio::sync::oneshot::channel();
+    let (stop_notes, note_keeper) = start_note_keeper(database.clone(), state.clone());
     let (stop_refresh, refresher) = start_refresher(database, store, state, certificates, refused);
     started(&addresses);
     if let Err(error) = sd_notify::notify(&[sd_notify::NotifyState::Ready]) {
         tracing::warn!(%error, "systemd could not be told that we are ready");
     }
     let outcome = run(public, management, stop, refusal).await;
-    drop(stop_refresh);
-    let _ = tokio::task::spawn_blocking(move || refresher.join()).await;
+    drop((stop_refresh, stop_notes));
+    let _ = tokio::task::spawn_blocking(move || (refresher.join(), note_keeper.join())).await;
     outcome
 }
 
@@ -387,6 +389,15 @@ fn start_refresher(
         refresh::run(&database, &store, &state, &stopped, housekeep);
     };
     (stop, std::thread::spawn(work))
+}
+
+/// Starts the thread that stores what requests leave behind. Dropping the sender stops it.
+fn start_note_keeper(
+    database: Arc<Database>,
+    state: Data<State>,
+) -> (mpsc::Sender<()>, std::thread::JoinHandle<()>) {
+    let (stop, stopped) = mpsc::channel();
+    (stop, std::thread::spawn(move || state.notes.keep(&database, &stopped)))
 }
 
 /// Waits for whatever ends first, then lets running requests end.

@@ -77,6 +77,7 @@ pub(super) fn load_saved(store: &Store) -> Result<Option<Current>, ServeError> {
         confirmed,
         database_fault: None,
         gate_decided_at: 0,
+        heartbeat: None,
     };
     Ok(Some(current))
 }
@@ -89,6 +90,7 @@ pub(super) fn load_all(database: &Database, store: &Store) -> Result<Current, Se
         confirmed: [SystemTime::now(); 3],
         database_fault: None,
         gate_decided_at: 0,
+        heartbeat: None,
     };
     load_changed(database, store, &mut current, true, |_| ())
         .map_err(|error| ServeError::Snapshot(error.to_string()))?;
@@ -186,6 +188,7 @@ fn copy(current: &Current) -> Current {
         confirmed: current.confirmed,
         database_fault: current.database_fault.clone(),
         gate_decided_at: current.gate_decided_at,
+        heartbeat: current.heartbeat,
     }
 }
 
@@ -240,6 +243,7 @@ fn load_changed(
         store.save(&rows)?;
         current.snapshot.content = Arc::new(Content::new(rows)?);
     }
+    current.heartbeat = database.read(database::probe::find_heartbeat)?.at;
     current.confirmed = [SystemTime::now(); 3];
     Ok(())
 }

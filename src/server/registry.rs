@@ -21,7 +21,7 @@ use super::{
 use crate::{
     metalink,
     mirror::blob_path,
-    mirrorlist::{Answer, Attempt, Offer, Wanted, choose, rows::BlobRow},
+    mirrorlist::{Answer, Attempt, Offer, Wanted, choose, find_given, rows::BlobRow},
     oci::{Digest, DistributionPath, Reference, RepositoryName},
 };
 
@@ -165,9 +165,15 @@ async fn blob(
     let client = state.client(request, &current.snapshot, peer);
     let wanted = Wanted { repository: name.as_str(), number: blob.number, size: blob.size, most: 0 };
     let attempt = attempt(request, state, &client.address, blob, &ranges, client.at);
+    if let Some(place) = attempt.failed_place()
+        && let Some(failed) = find_given(&current.snapshot, &client, &wanted, place)
+    {
+        state.notes.suspected(failed.url.id, blob.number);
+    }
     match choose(&current.snapshot, &client, &wanted, attempt) {
         Answer::Mirror { offer, duplicates } => {
             state.sent.add(offer.host, ranges.bytes(blob.size), client.at);
+            state.notes.redirected(offer.url.id);
             Ok(redirect(request, peer, name, blob, &offer, &duplicates))
         }
         Answer::Fallback => state.fallback.respond(request, name, blob, &ranges).await,

@@ -13,10 +13,12 @@ use super::{
     config::{Config, EndpointConfig},
     error::RegistryError,
     fallback::Fallback,
+    notes::Notes,
     peer::{Peer, Trust},
     sent::Sent,
 };
 use crate::{
+    database::Time,
     geoip::GeoIp,
     metalink::RESOURCES_LIMIT,
     mirror::{Country, Scheme},
@@ -32,6 +34,7 @@ pub(super) struct State {
     pub(super) repeats: Repeats,
     pub(super) sent: Sent,
     pub(super) publish: PublishRules,
+    pub(super) notes: Notes,
     pub(super) fallback: Fallback,
     pub(super) max_urls: usize,
     pub(super) whole_addresses: bool,
@@ -52,6 +55,8 @@ pub(super) struct Current {
     pub(super) database_fault: Option<String>,
     /// When it was decided which tags are held back, Unix seconds.
     pub(super) gate_decided_at: i64,
+    /// When the prober was last heard of; `None` when it never was, or the database was not asked yet.
+    pub(super) heartbeat: Option<Time>,
 }
 
 /// A host name by which clients come.
@@ -94,6 +99,7 @@ impl State {
             sent: Sent::default(),
             publish,
             refused,
+            notes: Notes::new(),
             fallback,
             // One place is ours.
             max_urls: config.max_urls.min(RESOURCES_LIMIT - 1),

@@ -41,6 +41,7 @@ mod fault_matrix;
 mod login;
 mod metalink;
 mod partial;
+mod probe;
 mod pull;
 mod restart;
 mod rig;

@@ -120,6 +120,11 @@ pub(super) fn show(database: &Database, host: &Host) -> anyhow::Result<Answer> {
         answer = answer.line(format_args!("crawled at {at} in {seconds:.1} s: {}", crawl.state));
         let news = crawl.log.iter().filter(|it| !is_told(&told, reason_of(it)));
         answer = news.fold(answer, Answer::line);
+        told.extend(crawl.log.iter().cloned());
+        for (name, reason) in view.categories.iter().filter_map(|it| Some((&it.name, it.reason.as_ref()?))) {
+            let since = reason.split("; ").filter(|it| !is_told(&told, it));
+            answer = since.fold(answer, |answer, it| answer.line(format_args!("{name} since then: {it}")));
+        }
     }
     Ok(answer)
 }

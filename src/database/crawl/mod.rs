@@ -7,13 +7,14 @@ use diesel::prelude::*;
 use jiff::SignedDuration;
 use serde::Serialize;
 
+pub(super) use holdings::remove_blob;
 pub use holdings::{CrawlHoldings, Holdings, list_holdings};
 pub use plan::{
     CategoryState, CategoryTruth, CrawlBlob, CrawlCategory, CrawlHost, list_hosts, load_category,
 };
 
 use super::{
-    Connection, Part, Time,
+    Connection, Part, Time, probe,
     schema::{crawl, host, host_category_url},
 };
 use crate::mirror::{CrawlState, HostCategoryUrlId, HostId, Reach};
@@ -89,8 +90,12 @@ pub(super) fn store(connection: &mut Connection, result: &CrawlResult) -> QueryR
     let mut parts = Vec::new();
     let Some(host_changed) = store_host(connection, result)? else { return Ok(parts) };
     let mut reach_changed = false;
+    // A prober at work knows better than one look does, once a URL has been seen at all.
+    let is_probed = probe::is_at_work(connection, result.started_at)?;
     for url in &result.urls {
-        reach_changed |= store_reach(connection, url, result.started_at)?;
+        if !is_probed || !is_known(connection, url.url)? {
+            reach_changed |= store_reach(connection, url, result.started_at)?;
+        }
     }
     if host_changed || reach_changed {
         parts.push(Part::Hosts);
@@ -135,8 +140,16 @@ fn store_host(connection: &mut Connection, result: &CrawlResult) -> QueryResult<
     Ok(Some(true))
 }
 
+/// Is it known of the URL whether it answers, by some family?
+fn is_known(connection: &mut Connection, url: HostCategoryUrlId) -> QueryResult<bool> {
+    let row = host_category_url::table.find(url);
+    let reach = row.select((host_category_url::ipv4_reach, host_category_url::ipv6_reach));
+    let reach: Option<(Reach, Reach)> = reach.first(connection).optional()?;
+    Ok(reach.is_some_and(|it| it != (Reach::Unknown, Reach::Unknown)))
+}
+
 /// Does the URL answer otherwise than before?
-fn store_reach(connection: &mut Connection, found: &UrlReach, now: Time) -> QueryResult<bool> {
+pub(super) fn store_reach(connection: &mut Connection, found: &UrlReach, now: Time) -> QueryResult<bool> {
     let row = host_category_url::table.find(found.url);
     let known = row.select((host_category_url::ipv4_reach, host_category_url::ipv6_reach));
     let Some(known) = known.first::<(Reach, Reach)>(connection).optional()? else { return Ok(false) };

@@ -76,6 +76,18 @@ impl Nginx {
         }
     }
 
+    /// Starts it again after [`Nginx::stop`].
+    pub(crate) fn start_again(&mut self) {
+        self.start_with("");
+    }
+
+    /// From now on listens on its IPv4 addresses only.
+    pub(crate) fn leave_ipv6(&mut self) {
+        self.stop();
+        self.listen.retain(|address| !address.starts_with('['));
+        self.start_with("");
+    }
+
     /// From now on answers this status for every blob.
     pub(crate) fn answer_blobs_with(&mut self, status: u16) {
         self.restart_with(&format!("location ~ /blobs/ {{ return {status}; }}"));
