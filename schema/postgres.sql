@@ -33,7 +33,12 @@ CREATE TABLE host (
     created_at TIMESTAMP NOT NULL,
     last_crawled_at TIMESTAMP,
     last_crawl_ms BIGINT,
-    crawl_failures BIGINT NOT NULL DEFAULT 0
+    crawl_failures BIGINT NOT NULL DEFAULT 0,
+    kind TEXT NOT NULL DEFAULT 'static',
+    client_share BIGINT,
+    daily_bytes BIGINT,
+    max_file_size BIGINT,
+    last_lied_at TIMESTAMP
 );
 CREATE INDEX host_site_id ON host (site_id);
 
@@ -86,6 +91,12 @@ CREATE TABLE host_peer_asn (
 );
 
 CREATE TABLE host_country_allowed (
+    host_id BIGINT NOT NULL REFERENCES host (id) ON DELETE CASCADE,
+    country TEXT NOT NULL,
+    PRIMARY KEY (host_id, country)
+);
+
+CREATE TABLE host_country_denied (
     host_id BIGINT NOT NULL REFERENCES host (id) ON DELETE CASCADE,
     country TEXT NOT NULL,
     PRIMARY KEY (host_id, country)
@@ -172,9 +183,11 @@ CREATE TABLE tag (
     name TEXT NOT NULL,
     manifest_id BIGINT NOT NULL REFERENCES manifest (blob_id) ON DELETE CASCADE,
     updated_at TIMESTAMP NOT NULL,
+    former_manifest_id BIGINT REFERENCES manifest (blob_id) ON DELETE SET NULL,
     UNIQUE (category_repository_id, name)
 );
 CREATE INDEX tag_manifest_id ON tag (manifest_id);
+CREATE INDEX tag_former_manifest_id ON tag (former_manifest_id);
 
 -- The published states of a category: blobs is a roaring bitmap of blob numbers in the portable format.
 CREATE TABLE category_serial (
@@ -246,3 +259,36 @@ CREATE TABLE generation (
     value BIGINT NOT NULL
 );
 INSERT INTO generation (part, value) VALUES ('content', 0), ('holdings', 0), ('hosts', 0);
+
+-- What is not answered any more, by digest, for it outlives the blob's row. blob_id is the blob's number, if it had one.
+CREATE TABLE withdrawal (
+    digest BYTEA PRIMARY KEY,
+    blob_id BIGINT,
+    reason TEXT NOT NULL,
+    legal BOOLEAN NOT NULL,
+    withdrawn_at TIMESTAMP NOT NULL
+);
+
+-- When a server last sent a client to a URL. Servers write it in batches; no answer depends on it.
+CREATE TABLE url_traffic (
+    host_category_url_id BIGINT NOT NULL PRIMARY KEY REFERENCES host_category_url (id) ON DELETE CASCADE,
+    redirected_at TIMESTAMP NOT NULL
+);
+
+-- Which process probes (empty: none), and its last heartbeat. One row.
+CREATE TABLE prober (
+    id BIGINT NOT NULL PRIMARY KEY,
+    holder TEXT NOT NULL,
+    beat_at TIMESTAMP
+);
+INSERT INTO prober (id, holder) VALUES (1, '');
+
+-- What servers were told of by clients that came back: this blob may be missing or broken at this URL. The
+-- prober looks, and takes the row away.
+CREATE TABLE suspicion (
+    host_category_url_id BIGINT NOT NULL REFERENCES host_category_url (id) ON DELETE CASCADE,
+    blob_id BIGINT NOT NULL REFERENCES blob (id) ON DELETE CASCADE,
+    first_seen_at TIMESTAMP NOT NULL,
+    PRIMARY KEY (host_category_url_id, blob_id)
+);
+CREATE INDEX suspicion_blob_id ON suspicion (blob_id);

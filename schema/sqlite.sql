@@ -34,7 +34,7 @@ CREATE TABLE host (
     last_crawled_at TEXT,
     last_crawl_ms INTEGER,
     crawl_failures INTEGER NOT NULL DEFAULT 0
-) STRICT;
+, kind TEXT NOT NULL DEFAULT 'static', client_share INTEGER, daily_bytes INTEGER, max_file_size INTEGER, last_lied_at TEXT) STRICT;
 CREATE INDEX host_site_id ON host (site_id);
 
 -- Made and retired by the scanner; people edit description and visible only.
@@ -86,6 +86,12 @@ CREATE TABLE host_peer_asn (
 ) STRICT;
 
 CREATE TABLE host_country_allowed (
+    host_id INTEGER NOT NULL REFERENCES host (id) ON DELETE CASCADE,
+    country TEXT NOT NULL,
+    PRIMARY KEY (host_id, country)
+) STRICT;
+
+CREATE TABLE host_country_denied (
     host_id INTEGER NOT NULL REFERENCES host (id) ON DELETE CASCADE,
     country TEXT NOT NULL,
     PRIMARY KEY (host_id, country)
@@ -172,9 +178,11 @@ CREATE TABLE tag (
     name TEXT NOT NULL,
     manifest_id INTEGER NOT NULL REFERENCES manifest (blob_id) ON DELETE CASCADE,
     updated_at TEXT NOT NULL,
+    former_manifest_id INTEGER REFERENCES manifest (blob_id) ON DELETE SET NULL,
     UNIQUE (category_repository_id, name)
 ) STRICT;
 CREATE INDEX tag_manifest_id ON tag (manifest_id);
+CREATE INDEX tag_former_manifest_id ON tag (former_manifest_id);
 
 -- The published states of a category: blobs is a roaring bitmap of blob numbers in the portable format.
 CREATE TABLE category_serial (
@@ -246,3 +254,36 @@ CREATE TABLE generation (
     value INTEGER NOT NULL
 ) STRICT;
 INSERT INTO generation (part, value) VALUES ('content', 0), ('holdings', 0), ('hosts', 0);
+
+-- What is not answered any more, by digest, for it outlives the blob's row. blob_id is the blob's number, if it had one.
+CREATE TABLE withdrawal (
+    digest BLOB NOT NULL PRIMARY KEY,
+    blob_id INTEGER,
+    reason TEXT NOT NULL,
+    legal INTEGER NOT NULL,
+    withdrawn_at TEXT NOT NULL
+) STRICT;
+
+-- When a server last sent a client to a URL. Servers write it in batches; no answer depends on it.
+CREATE TABLE url_traffic (
+    host_category_url_id INTEGER NOT NULL PRIMARY KEY REFERENCES host_category_url (id) ON DELETE CASCADE,
+    redirected_at TEXT NOT NULL
+) STRICT;
+
+-- Which process probes (empty: none), and its last heartbeat. One row.
+CREATE TABLE prober (
+    id INTEGER NOT NULL PRIMARY KEY,
+    holder TEXT NOT NULL,
+    beat_at TEXT
+) STRICT;
+INSERT INTO prober (id, holder) VALUES (1, '');
+
+-- What servers were told of by clients that came back: this blob may be missing or broken at this URL. The
+-- prober looks, and takes the row away.
+CREATE TABLE suspicion (
+    host_category_url_id INTEGER NOT NULL REFERENCES host_category_url (id) ON DELETE CASCADE,
+    blob_id INTEGER NOT NULL REFERENCES blob (id) ON DELETE CASCADE,
+    first_seen_at TEXT NOT NULL,
+    PRIMARY KEY (host_category_url_id, blob_id)
+) STRICT;
+CREATE INDEX suspicion_blob_id ON suspicion (blob_id);

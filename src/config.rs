@@ -41,6 +41,8 @@ pub struct Config {
     pub crawl: crawler::Config,
     /// Who is told when a host is switched off or on, or is caught lying. A crawl never waits for it.
     pub notice: notice::Config,
+    /// How it is kept known which URLs of mirrors answer. `portolan crawl` and `portolan run` do it.
+    pub probe: crawler::ProbeConfig,
     /// How requests are answered.
     pub serve: server::Config,
     /// Where requests are answered.
@@ -195,10 +197,7 @@ impl Config {
             text.push('\n');
             comment(&mut text, section);
             let _ = if list { writeln!(text, "# [[{name}]]") } else { writeln!(text, "[{name}]") };
-            for (key, property) in properties(&schema, resolve(&schema, inner)) {
-                comment(&mut text, property);
-                let _ = writeln!(text, "# {key} = {}", render(value.get(key)));
-            }
+            write_keys(&mut text, &schema, name, inner, &value);
         }
         text
     }
@@ -215,6 +214,22 @@ impl Config {
         let endpoint = "host = \"direct.registry.example.org\"\ndirect = true";
         let text = format!("[[category]]\n{category}\n[[listen]]\n{listen}\n[[endpoint]]\n{endpoint}\n");
         Self::parse(&text).unwrap_or_default()
+    }
+}
+
+/// The keys of a table, then the tables in it.
+fn write_keys(text: &mut String, root: &Schema, table: &str, object: &Value, values: &Value) {
+    let (tables, keys): (Vec<_>, Vec<_>) =
+        properties(root, resolve(root, object)).partition(|(key, _)| values[key.as_str()].is_object());
+    for (key, property) in keys {
+        comment(text, property);
+        let _ = writeln!(text, "# {key} = {}", render(values.get(key)));
+    }
+    for (key, property) in tables {
+        text.push('\n');
+        comment(text, property);
+        let _ = writeln!(text, "[{table}.{key}]");
+        write_keys(text, root, &format!("{table}.{key}"), property, &values[key.as_str()]);
     }
 }
 

@@ -7,7 +7,9 @@ use std::{
 };
 
 use portolan::{
-    mirror::{CategoryId, Country, HostCategoryId, HostCategoryUrlId, HostId, Reach, Scheme, SiteId},
+    mirror::{
+        CategoryId, Country, HostCategoryId, HostCategoryUrlId, HostId, HostKind, Reach, Scheme, SiteId,
+    },
     mirrorlist::rows::{
         BlobKind, BlobRow, CategoryRow, ContentRows, Hash, HoldingRow, HoldingRows, HostCategoryRow, HostRow,
         HostRows, HostUrlRow, RepositoryRow,
@@ -153,6 +155,7 @@ fn content(blobs: Vec<BlobRow>, manifests: &[Vec<u8>]) -> ContentRows {
         blobs,
         referrers: Vec::new(),
         categories: vec![category],
+        moved_tags: Vec::new(),
     }
 }
 
@@ -218,9 +221,15 @@ fn hosts(size: Size, dice: &mut Dice) -> HostRows {
             drained: false,
             netblocks: vec![format!("{}/16", address(dice.below(ADDRESSES)))],
             countries_allowed: Vec::new(),
+            countries_denied: Vec::new(),
+            kind: HostKind::Static,
+            client_share: 100,
+            daily_bytes: None,
+            max_file_size: None,
+            clean_since: 0,
             categories: vec![category],
         }
     };
     let hosts = (0..size.hosts).map(|it| host(it, dice)).collect();
-    HostRows { generation: 1, hosts, netblock_countries: Vec::new(), continent_redirects: Vec::new() }
+    HostRows { generation: 1, hosts, ..HostRows::default() }
 }

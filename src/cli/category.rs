@@ -7,7 +7,7 @@ use comfy_table::Table;
 use serde::Serialize;
 
 use super::{
-    argument, suggestion,
+    argument, explain, suggestion,
     table::{self, Answer},
 };
 use crate::{
@@ -19,6 +19,7 @@ use crate::{
         propagation::{self, Propagation},
     },
     mirror::{CategoryId, CategoryName, CrawlState, HostName, Serial},
+    mirrorlist::{HeldTag, PublishRules},
     oci::RepositoryName,
 };
 
@@ -80,6 +81,8 @@ struct View {
     hosts: Vec<Carrier>,
     /// The newest states, newest first, and who held each since when.
     propagation: Vec<Propagation>,
+    /// Tags that still answer their former manifest.
+    held_back: Vec<HeldTag>,
 }
 
 /// A host that opted in; the last four are null until a crawl has looked at it.
@@ -93,14 +96,19 @@ struct Carrier {
     crawled_at: Option<Time>,
 }
 
-pub(super) fn run(command: Command, database: &Database, json: bool) -> anyhow::Result<()> {
-    answer(command, database)?.print(json)
+pub(super) fn run(
+    command: Command,
+    database: &Database,
+    rules: &PublishRules,
+    json: bool,
+) -> anyhow::Result<()> {
+    answer(command, database, rules)?.print(json)
 }
 
-pub(super) fn answer(command: Command, database: &Database) -> anyhow::Result<Answer> {
+pub(super) fn answer(command: Command, database: &Database, rules: &PublishRules) -> anyhow::Result<Answer> {
     match command {
         Command::List => list(database),
-        Command::Show { name } => show(database, find(database, &name)?),
+        Command::Show { name } => show(database, find(database, &name)?, rules),
         Command::Edit { name, edit } => change(database, &find(database, &name)?, edit),
     }
 }
@@ -141,8 +149,9 @@ fn summary(database: &Database, category: Category) -> anyhow::Result<Summary> {
     Ok(Summary { name, description, visible, serial, retired_at, hosts })
 }
 
-fn show(database: &Database, category: Category) -> anyhow::Result<Answer> {
-    let view = load(database, category)?;
+fn show(database: &Database, category: Category, rules: &PublishRules) -> anyhow::Result<Answer> {
+    let held_back = list_held_back(database, &category, rules)?;
+    let view = View { held_back, ..load(database, category)? };
     let mut rows = table::details();
     rows.add_row([table::cell("category"), table::cell(&view.name)])
         .add_row([table::cell("description"), table::cell(&view.description)])
@@ -163,8 +172,18 @@ fn show(database: &Database, category: Category) -> anyhow::Result<Answer> {
             table::optional(carrier.reason.as_ref()),
         ]);
     }
+    let mut held = table::list(&["TAG HELD BACK", "HELD BY", "NEEDS", "AT THE LATEST"]);
+    for tag in &view.held_back {
+        held.add_row([
+            table::cell(format_args!("{}:{}", tag.repository, tag.tag)),
+            table::cell(tag.holders),
+            table::optional(tag.needed),
+            table::optional(jiff::Timestamp::from_second(tag.until).ok()),
+        ]);
+    }
     let empty = "no host carries it; next: portolan host opt-in HOST CATEGORY --url URL";
-    Ok(Answer::new(&view)?.table(rows).list(hosts, empty).table(shares(&view)))
+    let answer = Answer::new(&view)?.table(rows).list(hosts, empty).table(shares(&view));
+    Ok(if view.held_back.is_empty() { answer } else { answer.table(held) })
 }
 
 /// How many of the hosts that opted in hold each state now, and how many have come to it.
@@ -211,7 +230,22 @@ fn load(database: &Database, category: Category) -> anyhow::Result<View> {
         repositories,
         hosts,
         propagation,
+        held_back: Vec::new(),
     })
+}
+
+/// Loads all that `serve` answers from, if there is a rule at all.
+fn list_held_back(
+    database: &Database,
+    category: &Category,
+    rules: &PublishRules,
+) -> anyhow::Result<Vec<HeldTag>> {
+    if !rules.contains_key(category.name.as_str()) {
+        return Ok(Vec::new());
+    }
+    let snapshot = explain::load(database, rules)?;
+    let held = snapshot.gate.list().into_iter().filter(|it| it.category == category.id);
+    Ok(held.cloned().collect())
 }
 
 fn list_carriers(

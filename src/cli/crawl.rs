@@ -9,14 +9,14 @@ use jiff::Timestamp;
 use super::{host, open_database, print, print_result, seed, stopped, table};
 use crate::{
     config::Config,
-    crawler::{self, Crawler, HostSummary, Observer, Summary},
+    crawler::{self, Crawler, HostSummary, Observer, Prober, Summary},
     mirror::HostName,
 };
 
 #[derive(clap::Args)]
 pub(super) struct Options {
-    /// Crawl all hosts once, due or not, and end; without it each host is crawled when it is due. Hosts that
-    /// asked to be left alone (Retry-After) are left out
+    /// Crawl all hosts once, due or not, and end; without it each host is crawled when it is due, and probed all
+    /// the time. Hosts that asked to be left alone (Retry-After) are left out
     #[arg(long)]
     once: bool,
     /// Crawl this host once, in any case, and end; may be given several times
@@ -34,10 +34,18 @@ pub(super) async fn run(options: &Options, config: &Config) -> anyhow::Result<Ex
         host::find(&database, name)?;
     }
     let crawler = Crawler::new(config.crawl.clone())?.with_notices(&config.notice)?;
-    let question = crawler::Options { hosts: options.hosts.clone(), seed: seed(), clock: Timestamp::now };
+    let embargoed = config.serve.embargoed.clone();
+    let question = crawler::Options {
+        hosts: options.hosts.clone(),
+        embargoed: embargoed.clone(),
+        seed: seed(),
+        clock: Timestamp::now,
+    };
     if !options.once && options.hosts.is_empty() {
+        let prober = Prober::new(&config.crawl, &config.probe, embargoed)?;
+        let probing = prober.start(database.clone(), seed(), Timestamp::now);
         crawler.follow(&database, &question, &Lines { json: options.json }, stop).await;
-        crawler.finish().await;
+        tokio::join!(crawler.finish(), probing.stop());
         return Ok(ExitCode::SUCCESS);
     }
     tokio::select! {

@@ -3,14 +3,15 @@ use std::{fmt::Write as _, net::IpAddr, process::ExitCode, sync::Arc};
 use anyhow::{Context as _, anyhow, bail};
 use serde::Serialize;
 
-use super::{open_database, print_result, table};
+use super::{open_database, print_result, serve, table};
 use crate::{
     config::Config,
     database::{Database, crawl, snapshot},
     geoip::GeoIp,
     mirror::{CategoryName, Country, CrawlState, HostCategoryId, Scheme},
     mirrorlist::{
-        self, Class, Client, Content, Exclusion, Holdings, Hosts, Location, Policy, Snapshot, Wanted,
+        self, Class, Client, Content, Exclusion, Gate, HeldTag, Holdings, Hosts, Location, Missing, Policy,
+        PublishRules, Snapshot, Turn, Wanted,
         rows::{BlobRow, HostRow},
     },
     oci::{Digest, Reference, RepositoryName},
@@ -42,6 +43,8 @@ pub(super) struct Explanation {
     client: ExplainedClient,
     offers: Vec<ExplainedOffer>,
     left_out: Vec<LeftOut>,
+    /// Why the tag answers its former manifest.
+    held_back: Option<HeldTag>,
 }
 
 #[derive(Debug, Serialize)]
@@ -57,6 +60,7 @@ struct ExplainedOffer {
     host: String,
     site: String,
     class: Class,
+    turn: Turn,
     country: Option<Country>,
     kilometres: Option<u64>,
     bandwidth: Option<u32>,
@@ -82,30 +86,42 @@ struct Crawled {
 
 pub(super) fn run(options: &Options, config: &Config) -> anyhow::Result<ExitCode> {
     let database = open_database(config)?;
-    let snapshot = load(&database)?;
+    let snapshot = load(&database, &serve::publish_rules(config))?;
     let (name, reference) = parse_image(&options.image)?;
     let blob = find(&snapshot, &name, &reference)?;
-    let policy = Policy { http_mirrors: config.serve.http_mirrors, ..Policy::default() };
+    let policy = Policy {
+        http_mirrors: config.serve.http_mirrors,
+        embargoed: config.serve.embargoed.clone(),
+        ..Policy::default()
+    };
     let found = GeoIp::open(&config.geoip)?.find(options.ip);
     let location = Location { country: found.country, place: found.place, asn: found.asn };
     let scheme = if options.http { Scheme::Http } else { Scheme::Https };
     let now = jiff::Timestamp::now().as_second();
     let client = Client::new(&snapshot.hosts, options.ip, location, scheme, now, &policy);
-    print_result(&explain(&database, &snapshot, &client, &name, blob)?, options.json, render)?;
+    let mut explanation = explain(&database, &snapshot, &client, &name, blob)?;
+    if let Reference::Tag(tag) = &reference {
+        explanation.held_back = snapshot.gate.find(name.as_str(), tag.as_str()).cloned();
+    }
+    print_result(&explanation, options.json, render)?;
     Ok(ExitCode::SUCCESS)
 }
 
 /// What `serve` would answer from, read from the database.
-pub(super) fn load(database: &Database) -> anyhow::Result<Snapshot> {
-    Ok(Snapshot {
+pub(super) fn load(database: &Database, rules: &PublishRules) -> anyhow::Result<Snapshot> {
+    let mut snapshot = Snapshot {
         content: Arc::new(Content::new(database.read(snapshot::load_content)?)?),
         holdings: Arc::new(Holdings::new(database.read(snapshot::load_holdings)?)?),
         hosts: Arc::new(Hosts::new(database.read(snapshot::load_hosts)?)),
-    })
+        ..Snapshot::default()
+    };
+    let now = jiff::Timestamp::now().as_second();
+    snapshot.gate = Arc::new(Gate::new(rules, &snapshot, &snapshot.gate, now));
+    Ok(snapshot)
 }
 
 /// `name`, `name:tag` or `name@digest`.
-fn parse_image(image: &str) -> anyhow::Result<(RepositoryName, Reference)> {
+pub(super) fn parse_image(image: &str) -> anyhow::Result<(RepositoryName, Reference)> {
     // No repository has a colon in its name, so this is what stands before it in `docker pull`.
     if let Some((registry, rest)) = image.split_once('/')
         && registry.contains(':')
@@ -132,17 +148,17 @@ fn find<'a>(
         let names = content.list_repositories().iter().map(|it| it.name.as_str());
         anyhow!("there is no repository {name}; {}", existing("there are", names))
     })?;
-    let digest = match reference {
-        Reference::Digest(digest) => *digest,
-        Reference::Tag(tag) => {
-            let tags = repository.tags.iter().map(|it| it.0.as_str());
-            let hash = repository.find_tag(tag);
-            Digest::Sha256(
-                hash.ok_or_else(|| anyhow!("{name} has no tag {tag}; {}", existing("it has", tags)))?,
-            )
-        }
+    let found = match reference {
+        Reference::Digest(digest) => snapshot.find_blob(digest),
+        Reference::Tag(_) => snapshot.find_manifest(name, reference),
     };
-    content.find_blob(&digest).ok_or_else(|| anyhow!("there is nothing with the digest {digest}"))
+    found.map_err(|missing| match (missing, reference) {
+        (Missing::Content, Reference::Tag(tag)) => {
+            anyhow!("{name} has no tag {tag}; {}", existing("it has", snapshot.list_tags(repository)))
+        }
+        (Missing::Content, Reference::Digest(digest)) => anyhow!("there is nothing with the digest {digest}"),
+        (missing, _) => anyhow!("{name}: {missing}"),
+    })
 }
 
 /// `there are a, b`, or what to do when there is nothing.
@@ -161,12 +177,13 @@ pub(super) fn explain(
     name: &RepositoryName,
     blob: &BlobRow,
 ) -> anyhow::Result<Explanation> {
-    let wanted = Wanted { repository: name.as_str(), number: blob.number, most: usize::MAX };
+    let wanted = Wanted { repository: name.as_str(), number: blob.number, size: blob.size, most: usize::MAX };
     let (offers, left_out) = mirrorlist::explain(snapshot, client, &wanted);
     let offer = |it: &mirrorlist::Offer<'_>| ExplainedOffer {
         host: it.host.name.clone(),
         site: it.host.site_name.clone(),
         class: it.class,
+        turn: it.turn,
         country: it.host.country,
         kilometres: it.distance.map(|it| it.round() as u64),
         bandwidth: it.host.bandwidth,
@@ -187,6 +204,7 @@ pub(super) fn explain(
         },
         offers: offers.iter().map(offer).collect(),
         left_out: explained,
+        held_back: None,
     })
 }
 
@@ -223,6 +241,9 @@ pub(super) fn render(explanation: &Explanation) -> String {
         let _ = write!(text, ", AS {asn}");
     }
     let _ = writeln!(text, ", asks for {}", explanation.digest);
+    if let Some(held) = &explanation.held_back {
+        text.push_str(&render_held_back(held));
+    }
     if explanation.offers.is_empty() {
         text.push_str("no host is offered: the fallback serves\n");
     } else {
@@ -232,7 +253,10 @@ pub(super) fn render(explanation: &Explanation) -> String {
                 table::cell(place + 1),
                 table::cell(&offer.host),
                 table::cell(&offer.site),
-                table::cell(offer.class),
+                match offer.turn {
+                    Turn::Proven => table::cell(offer.class),
+                    turn => table::cell(format_args!("{}, {turn}", offer.class)),
+                },
                 table::optional(offer.country),
                 table::optional(offer.kilometres),
                 table::optional(offer.bandwidth),
@@ -243,6 +267,19 @@ pub(super) fn render(explanation: &Explanation) -> String {
     }
     explanation.left_out.iter().for_each(|it| text.push_str(&render_left_out(it)));
     text
+}
+
+/// Which manifest is answered in place of which, and what it waits for.
+fn render_held_back(held: &HeldTag) -> String {
+    let HeldTag { repository, tag, newest, holders, until, .. } = held;
+    let newest = Digest::Sha256(*newest);
+    let until = jiff::Timestamp::from_second(*until).map_or_else(|_| until.to_string(), |it| it.to_string());
+    let hosts = held
+        .needed
+        .map_or_else(String::new, |it| format!("{} hold it ({holders} do), or ", table::count(it, "host")));
+    format!(
+        "{repository}:{tag} still answers its former manifest; the new one, {newest}, waits until {hosts}{until}\n"
+    )
 }
 
 /// Why a host is not offered, and below it what the last crawl has against it.

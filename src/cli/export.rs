@@ -53,6 +53,10 @@ fn render(summary: &Summary) -> String {
     for pattern in &summary.unmatched {
         let _ = writeln!(text, "warning: {pattern}");
     }
+    for image in &summary.withdrawn {
+        let _ =
+            writeln!(text, "left out, for {} is withdrawn: {}:{}", image.digest, image.repository, image.tag);
+    }
     for fault in &summary.faults {
         let _ = writeln!(text, "not exported: {fault}");
     }

@@ -3,6 +3,7 @@
 mod argument;
 mod category;
 mod config;
+mod content;
 mod country;
 mod crawl;
 mod demo;
@@ -34,6 +35,7 @@ use table::Noun;
 use crate::{
     config::{Config, DEFAULT_FILE, LogFormat},
     database::{Database, DatabaseUrl},
+    tree::Tree,
 };
 
 /// Serves container images through a distribution's volunteer mirrors.
@@ -70,6 +72,8 @@ enum Command {
     Netblock(Noun<netblock::Command>),
     /// What mirrors can opt in to
     Category(Noun<category::Command>),
+    /// Content that is not to be answered: withdraw it everywhere, or publish a tag at once
+    Content(Noun<content::Command>),
     /// Countries of networks, and continents of countries, over GeoIP and the map
     Country(Noun<country::Command>),
     /// Say which mirrors a client gets for an image, and why not the others
@@ -124,7 +128,14 @@ async fn dispatch(command: Command, config: Config) -> anyhow::Result<ExitCode> 
         Command::Site(noun) => done(site::run(noun.command, &open_database(&config)?, noun.json)),
         Command::Host(noun) => done(host::run(noun.command, &open_database(&config)?, noun.json)),
         Command::Netblock(noun) => done(netblock::run(noun.command, &open_database(&config)?, noun.json)),
-        Command::Category(noun) => done(category::run(noun.command, &open_database(&config)?, noun.json)),
+        Command::Category(noun) => {
+            let rules = serve::publish_rules(&config);
+            done(category::run(noun.command, &open_database(&config)?, &rules, noun.json))
+        }
+        Command::Content(noun) => {
+            let tree = Tree::open(&config.tree);
+            done(content::run(noun.command, &open_database(&config)?, &tree, noun.json))
+        }
         Command::Country(noun) => done(country::run(noun.command, &open_database(&config)?, noun.json)),
         Command::Explain(options) => explain::run(&options, &config),
         Command::Demo(options) => demo::run(options).await.map(|()| ExitCode::SUCCESS),

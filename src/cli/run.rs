@@ -6,7 +6,7 @@ use tokio::sync::watch;
 use super::{open_database, seed, serve, stopped};
 use crate::{
     config::Config,
-    crawler::{self, Crawler},
+    crawler::{self, Crawler, Prober},
     database::Database,
     exporter::{self, Exporter},
     mirror::HostName,
@@ -30,13 +30,21 @@ pub(super) async fn run(config: Config) -> anyhow::Result<ExitCode> {
         Some(Exporter::new(&config.origin, &config.tree, &config.category)?)
     };
     let crawler = Crawler::new(config.crawl.clone())?.with_notices(&config.notice)?;
+    let prober = Prober::new(&config.crawl, &config.probe, config.serve.embargoed.clone())?;
     let (stop, stopping) = watch::channel(false);
 
     let content = tokio::spawn(follow_origin(exporter, config.clone(), database.clone(), stopping.clone()));
-    let mirrors = tokio::spawn(follow_mirrors(crawler, database.clone(), stopping));
+    let options = crawler::Options {
+        hosts: Vec::new(),
+        embargoed: config.serve.embargoed.clone(),
+        seed: seed(),
+        clock: Timestamp::now,
+    };
+    let mirrors = tokio::spawn(follow_mirrors(crawler, options, database.clone(), stopping));
+    let probing = prober.start(database.clone(), seed(), Timestamp::now);
     let served = server::serve(serve::settings(config), database, serve::announce, signal).await;
     stop.send_replace(true);
-    let _ = tokio::join!(content, mirrors);
+    let _ = tokio::join!(content, mirrors, probing.stop());
     served?;
     Ok(ExitCode::SUCCESS)
 }
@@ -66,8 +74,12 @@ async fn follow_origin(
 }
 
 /// Crawls hosts as they are due; a scan that brings something new makes them so.
-async fn follow_mirrors(crawler: Crawler, database: Arc<Database>, stopping: watch::Receiver<bool>) {
-    let options = crawler::Options { hosts: Vec::new(), seed: seed(), clock: Timestamp::now };
+async fn follow_mirrors(
+    crawler: Crawler,
+    options: crawler::Options,
+    database: Arc<Database>,
+    stopping: watch::Receiver<bool>,
+) {
     crawler.follow(&database, &options, &Quiet, until(stopping)).await;
     crawler.finish().await;
 }

@@ -4,6 +4,8 @@ use super::{print, seed, stopped};
 use crate::{
     config::Config,
     database::Database,
+    exporter,
+    mirrorlist::PublishRules,
     server::{self, Addresses, Settings},
     tree::Tree,
 };
@@ -17,6 +19,7 @@ pub(super) async fn run(config: Config) -> anyhow::Result<ExitCode> {
 /// What of the configuration serving needs.
 pub(super) fn settings(config: Config) -> Settings {
     let origin = &config.origin;
+    let publish = publish_rules(&config);
     let needs_login = !origin.username.is_empty() || origin.auth_file.is_some();
     Settings {
         tree: Tree::open(&config.tree),
@@ -26,8 +29,15 @@ pub(super) fn settings(config: Config) -> Settings {
         endpoints: config.endpoint,
         fallback: config.fallback,
         geoip: config.geoip,
+        publish,
         seed: seed(),
     }
+}
+
+/// When tags that moved are answered anew, by category.
+pub(super) fn publish_rules(config: &Config) -> PublishRules {
+    let rule = |it: &exporter::CategoryConfig| Some((it.name.to_string(), it.publish.clone()?));
+    config.category.iter().filter_map(rule).collect()
 }
 
 /// The lines that programs wait for.

@@ -3,6 +3,7 @@ use std::{fmt::Display, ops::RangeInclusive};
 use jiff::SignedDuration;
 
 use super::Config;
+use crate::mirrorlist::{LONGEST_HOLD, Publish, RepeatConfig};
 
 // What is outside of these is a slip of the pen. The comments of the keys name the same ranges.
 const DATABASE_CONNECTIONS: RangeInclusive<u32> = 1..=100;
@@ -29,6 +30,24 @@ const CRAWL_HOST_TIMEOUT: RangeInclusive<SignedDuration> =
     SignedDuration::from_secs(1)..=SignedDuration::from_hours(24);
 /// In bytes.
 const CRAWL_HASH_BYTES: RangeInclusive<u64> = 0..=64 * 1024 * 1024 * 1024;
+/// Of `[[category]] publish`.
+const PUBLISH_HOSTS: RangeInclusive<usize> = 1..=10_000;
+const PUBLISH_SHARE: RangeInclusive<usize> = 1..=100;
+const PUBLISH_AFTER: RangeInclusive<SignedDuration> = SignedDuration::ZERO..=LONGEST_HOLD;
+const REPEAT_WINDOW: RangeInclusive<SignedDuration> =
+    SignedDuration::from_secs(1)..=SignedDuration::from_hours(1);
+const REPEAT_RESUME_WINDOW: RangeInclusive<SignedDuration> =
+    SignedDuration::from_secs(1)..=SignedDuration::from_hours(24);
+const REPEAT_FALLBACK_PERCENT: RangeInclusive<u32> = 0..=100;
+const REPEAT_FALLBACKS_ALWAYS: RangeInclusive<u32> = 0..=1_000_000;
+/// Of URLs that clients are sent to.
+const PROBE_INTERVAL: RangeInclusive<SignedDuration> =
+    SignedDuration::from_secs(1)..=SignedDuration::from_mins(1);
+const PROBE_IDLE_INTERVAL: RangeInclusive<SignedDuration> =
+    SignedDuration::from_secs(1)..=SignedDuration::from_hours(1);
+const PROBE_TIMEOUT: RangeInclusive<SignedDuration> =
+    SignedDuration::from_secs(1)..=SignedDuration::from_mins(1);
+const PROBE_AT_ONCE: RangeInclusive<usize> = 1..=1_000;
 const SERVE_MAX_URLS: RangeInclusive<usize> = 1..=1_000;
 const SERVE_WORKERS: RangeInclusive<usize> = 0..=1_024;
 const NOTICE_TIMEOUT: RangeInclusive<SignedDuration> =
@@ -50,7 +69,7 @@ pub struct OutOfRange {
 
 /// Is every number and duration within its range?
 pub(super) fn check(config: &Config) -> Result<(), OutOfRange> {
-    let Config { database, origin, tree, export, scan, crawl, notice, serve, .. } = config;
+    let Config { database, origin, tree, export, scan, crawl, notice, probe, serve, .. } = config;
     within("database.connections", &database.connections, &DATABASE_CONNECTIONS)?;
     within("origin.connections", &origin.connections, &ORIGIN_CONNECTIONS)?;
     within("tree.keep_former", &tree.keep_former, &KEEP_FORMER)?;
@@ -68,10 +87,33 @@ pub(super) fn check(config: &Config) -> Result<(), OutOfRange> {
     within("crawl.host_timeout", &crawl.host_timeout, &CRAWL_HOST_TIMEOUT)?;
     within("crawl.hash_bytes", &crawl.hash_bytes, &CRAWL_HASH_BYTES)?;
     within("notice.timeout", &notice.timeout, &NOTICE_TIMEOUT)?;
+    within("serve.report_max_age", &serve.report_max_age, &SERVE_REPORT_MAX_AGE)?;
+    within("probe.interval", &probe.interval, &PROBE_INTERVAL)?;
+    within("probe.idle_interval", &probe.idle_interval, &PROBE_IDLE_INTERVAL)?;
+    within("probe.timeout", &probe.timeout, &PROBE_TIMEOUT)?;
+    within("probe.at_once", &probe.at_once, &PROBE_AT_ONCE)?;
     within("serve.max_urls", &serve.max_urls, &SERVE_MAX_URLS)?;
     within("serve.workers", &serve.workers, &SERVE_WORKERS)?;
-    within("serve.report_max_age", &serve.report_max_age, &SERVE_REPORT_MAX_AGE)?;
-    within("serve.drain", &serve.drain, &SERVE_DRAIN)
+    within("serve.drain", &serve.drain, &SERVE_DRAIN)?;
+    check_repeat(&serve.repeat)?;
+    config.category.iter().filter_map(|it| it.publish.as_ref()).try_for_each(check_publish)
+}
+
+fn check_repeat(repeat: &RepeatConfig) -> Result<(), OutOfRange> {
+    within("serve.repeat.window", &repeat.window, &REPEAT_WINDOW)?;
+    within("serve.repeat.resume_window", &repeat.resume_window, &REPEAT_RESUME_WINDOW)?;
+    within("serve.repeat.fallback_percent", &repeat.fallback_percent, &REPEAT_FALLBACK_PERCENT)?;
+    within("serve.repeat.fallbacks_always", &repeat.fallbacks_always, &REPEAT_FALLBACKS_ALWAYS)
+}
+
+fn check_publish(publish: &Publish) -> Result<(), OutOfRange> {
+    if let Some(hosts) = &publish.hosts {
+        within("publish.hosts", hosts, &PUBLISH_HOSTS)?;
+    }
+    if let Some(share) = &publish.share {
+        within("publish.share", share, &PUBLISH_SHARE)?;
+    }
+    within("publish.after", &publish.after, &PUBLISH_AFTER)
 }
 
 fn within<T: PartialOrd + Display>(
@@ -96,7 +138,7 @@ mod tests {
         /// `least` and `most` are good, one step beyond is not.
         #[track_caller]
         fn check(key: &str, below: Option<&str>, least: &str, most: &str, beyond: &str) {
-            let (section, name) = key.split_once('.').unwrap();
+            let (section, name) = key.rsplit_once('.').unwrap();
             let judge = |value: &str| {
                 let text = format!("[{section}]\n{name} = {value}\n");
                 super::check(&Config::parse(&text).unwrap()).map_err(|error| error.to_string())
@@ -126,10 +168,37 @@ mod tests {
         check("crawl.host_timeout", Some("\"0s\""), "\"1s\"", "\"24h\"", "\"24h 1s\"");
         check("crawl.hash_bytes", None, "0", "68719476736", "68719476737");
         check("notice.timeout", Some("\"0s\""), "\"1s\"", "\"10m\"", "\"10m 1s\"");
+        check("probe.interval", Some("\"0s\""), "\"1s\"", "\"1m\"", "\"1m 1s\"");
+        check("probe.idle_interval", Some("\"0s\""), "\"1s\"", "\"1h\"", "\"1h 1s\"");
+        check("probe.timeout", Some("\"0s\""), "\"1s\"", "\"1m\"", "\"1m 1s\"");
+        check("probe.at_once", Some("0"), "1", "1000", "1001");
         check("serve.max_urls", Some("0"), "1", "1000", "1001");
         check("serve.workers", None, "0", "1024", "1025");
         check("serve.report_max_age", Some("\"59s\""), "\"1m\"", "\"168h\"", "\"168h 1s\"");
         check("serve.drain", Some("\"1s ago\""), "\"0s\"", "\"1h\"", "\"1h 1s\"");
+        check("serve.repeat.window", Some("\"0s\""), "\"1s\"", "\"1h\"", "\"1h 1s\"");
+        check("serve.repeat.resume_window", Some("\"0s\""), "\"1s\"", "\"24h\"", "\"24h 1s\"");
+        check("serve.repeat.fallback_percent", None, "0", "100", "101");
+        check("serve.repeat.fallbacks_always", None, "0", "1000000", "1000001");
+    }
+
+    #[test]
+    fn publish_rules_that_cannot_be_meant_are_refused() {
+        let judge = |rule: &str| {
+            let text = format!("[[category]]\nname = \"a\"\npublish = {{ {rule} }}\n");
+            super::check(&Config::parse(&text).unwrap()).map_err(|it| it.to_string())
+        };
+        assert_eq!(judge("hosts = 10000, share = 100, after = \"168h\""), Ok(()));
+        assert_eq!(judge("hosts = 1, share = 1, after = \"0s\""), Ok(()));
+        for (rule, key) in [
+            ("hosts = 0, after = \"1h\"", "publish.hosts = 0"),
+            ("hosts = 10001, after = \"1h\"", "publish.hosts = 10001"),
+            ("share = 0, after = \"1h\"", "publish.share = 0"),
+            ("share = 101, after = \"1h\"", "publish.share = 101"),
+            ("after = \"168h 1s\"", "publish.after = 168h 1s"),
+        ] {
+            assert!(judge(rule).unwrap_err().starts_with(&format!("{key} is out of range")), "{rule}");
+        }
     }
 
     #[test]

@@ -79,10 +79,25 @@ pub enum Outcome<T = ()> {
     NoRoute(String),
 }
 
+/// What a mirror says when it is asked only whether it lives. Reasons are short texts for its admin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Probed {
+    /// The file is there, byte for byte.
+    Good,
+    /// The connection was refused or reset, or TLS failed.
+    Refused(String),
+    /// Anything else that is not good.
+    Failed(String),
+    /// The host has no address of the family asked for, or we have no way to that family.
+    NoRoute(String),
+}
+
 /// All outcomes but the good one, so that `?` works on the way to it.
 enum Fault {
     Absent,
     Wrong(String),
+    /// A kind of `Unreachable`: the host itself says no.
+    Refused(String),
     Unreachable(String),
     NoRoute(String),
 }
@@ -93,7 +108,7 @@ impl<T> From<Result<T, Fault>> for Outcome<T> {
             Ok(value) => Self::Present(value),
             Err(Fault::Absent) => Self::Absent,
             Err(Fault::Wrong(reason)) => Self::Wrong(reason),
-            Err(Fault::Unreachable(reason)) => Self::Unreachable(reason),
+            Err(Fault::Unreachable(reason) | Fault::Refused(reason)) => Self::Unreachable(reason),
             Err(Fault::NoRoute(reason)) => Self::NoRoute(reason),
         }
     }
@@ -154,6 +169,23 @@ impl Connector {
             read_body(&mut response, limit).await
         };
         fetch.await.into()
+    }
+
+    /// Does the small file `path` below `base` have exactly these bytes? On a kept connection where there is one.
+    pub async fn probe(&self, base: &HostUrl, path: &str, bytes: &[u8]) -> Probed {
+        let fetch = async {
+            let mut response = self.ask(Method::GET, base, path, None, self.timeout).await?;
+            check_plain(&response)?;
+            read_body(&mut response, bytes.len()).await
+        };
+        match fetch.await {
+            Ok(found) if found == bytes => Probed::Good,
+            Ok(_) => Probed::Failed(format!("{path} has other bytes")),
+            Err(Fault::Absent) => Probed::Failed(format!("it answers, but lacks {path}")),
+            Err(Fault::Wrong(reason) | Fault::Unreachable(reason)) => Probed::Failed(reason),
+            Err(Fault::Refused(reason)) => Probed::Refused(reason),
+            Err(Fault::NoRoute(reason)) => Probed::NoRoute(reason),
+        }
     }
 
     /// Some bytes of a file of `size` bytes, held in memory. A mirror that sends the whole file instead
@@ -302,7 +334,13 @@ fn fault(error: &reqwest::Error) -> Fault {
         if matches!(kind, Some(io::ErrorKind::NetworkUnreachable | io::ErrorKind::AddrNotAvailable)) {
             return Fault::NoRoute("this machine has no route to its address".to_owned());
         }
+        if kind == Some(io::ErrorKind::ConnectionReset) {
+            return Fault::Refused(causes(error));
+        }
         cause = source.source();
+    }
+    if error.is_connect() && !error.is_timeout() {
+        return Fault::Refused(causes(error));
     }
     if error.is_decode() || error.is_body() {
         return Fault::Unreachable(format!("its answer broke off: {}", causes(error)));
@@ -444,6 +482,31 @@ mod tests {
         );
         let other = connector.fetch_range(&base, "blob", 2..6, SIZE).await;
         assert_eq!(other, Outcome::Wrong("it answers a Range request with `bytes 2-4/15`".to_owned()));
+    }
+
+    #[tokio::test]
+    async fn life_is_told_by_the_bytes() {
+        let server = Server::start(mirror).await;
+        let base: HostUrl = format!("{}/m", server.url()).parse().unwrap();
+        let failed = |text: &str| Probed::Failed(text.to_owned());
+        for (path, expected) in [
+            ("blob", Probed::Good),
+            ("flipped", failed("flipped has other bytes")),
+            ("page", failed("page has other bytes")),
+            ("none", failed("it answers, but lacks none")),
+            ("429", failed("it asks for fewer requests (429)")),
+            ("503", failed("it failed with status 503")),
+        ] {
+            assert_eq!(connector(Family::Ipv4).probe(&base, path, BODY).await, expected, "{path}");
+        }
+        let found = connector(Family::Ipv6).probe(&base, "blob", BODY).await;
+        assert_eq!(found, Probed::NoRoute("127.0.0.1 has no IPv6 address".to_owned()));
+        let plain = base.as_str().replace("http:", "https:").parse().unwrap();
+        let found = connector(Family::Ipv4).probe(&plain, "blob", BODY).await;
+        assert!(matches!(found, Probed::Refused(_)), "no TLS: {found:?}");
+        let nobody = "http://127.0.0.1:1/m".parse().unwrap();
+        let found = connector(Family::Ipv4).probe(&nobody, "blob", BODY).await;
+        assert!(matches!(found, Probed::Refused(_)), "nobody listens: {found:?}");
     }
 
     #[tokio::test]

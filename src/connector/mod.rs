@@ -21,7 +21,7 @@ pub use blob_body::BlobBody;
 pub use config::{Config, Password};
 pub use error::Error;
 pub use guard::Guard;
-pub use host::{Connector, Family, Outcome};
+pub use host::{Connector, Family, Outcome, Probed};
 pub use pace::Pace;
 pub use registry::{FetchedManifest, ManifestHead, Registry};
 pub use webhook::Webhook;

@@ -9,11 +9,11 @@ use super::{
     Config,
     plan::Verdict,
     schedule::auto_disabled,
-    url::{Visit, Visitor},
+    url::{Probe, TOO_LONG, Visit, Visitor},
 };
 use crate::{
     database::crawl::{CategoryTruth, CrawlCategory, CrawlHoldings, CrawlHost, CrawlResult, UrlReach},
-    mirror::{CategoryId, CrawlState, HostUrl},
+    mirror::{CategoryId, CrawlState, HostKind, HostUrl, Reach},
 };
 
 /// What all hosts are compared with, by category.
@@ -40,7 +40,10 @@ pub(super) async fn crawl(
     let mut results = Vec::new();
     for category in &host.categories {
         let Some(truth) = truths.get(&category.category) else { continue };
-        results.push(crawl_category(visitor, category, truth, seed, deadline).await);
+        results.push(match host.kind {
+            HostKind::Static => crawl_category(visitor, category, truth, seed, deadline).await,
+            HostKind::PullThrough | HostKind::Cdn => probe_category(visitor, category, deadline).await,
+        });
     }
     let states: Vec<CrawlState> = results.iter().map(|it| it.holdings.state).collect();
     let state = worst(&states);
@@ -84,6 +87,25 @@ async fn crawl_category(
         blobs: held.reduce(|one, other| one & other),
     };
     CategoryResult { holdings, urls: visits.into_iter().filter_map(|(_, it)| it.reach).collect(), log }
+}
+
+/// Asks only whether the URLs answer: what the host has is the operator's word.
+async fn probe_category(visitor: &Visitor, category: &CrawlCategory, deadline: Instant) -> CategoryResult {
+    let mut probes = Vec::new();
+    for url in &category.urls {
+        probes.push((&url.url, visitor.probe(url, deadline).await));
+    }
+    let line = |(url, probe): &(&HostUrl, Probe)| {
+        let reason = probe.reach.as_ref().map_or(TOO_LONG, |it| it.reason.as_deref().unwrap_or_default());
+        (!reason.is_empty()).then(|| format!("{} {url}: {reason}", category.name))
+    };
+    let log: Vec<String> = probes.iter().filter_map(line).collect();
+    let urls: Vec<_> = probes.into_iter().filter_map(|(_, it)| it.reach).collect();
+    let is_up = urls.iter().any(|it| it.ipv4 == Reach::Up || it.ipv6 == Reach::Up);
+    let state = if is_up { CrawlState::UpToDate } else { CrawlState::Unreachable };
+    let (host_category, reason) = (category.host_category, log.join("; "));
+    let holdings = CrawlHoldings { host_category, serial: None, state, reason, blobs: None };
+    CategoryResult { holdings, urls, log }
 }
 
 fn log_lines(category: &CrawlCategory, url: &HostUrl, verdict: &Verdict) -> Vec<String> {

@@ -6,6 +6,7 @@ mod config;
 mod host;
 mod observer;
 pub mod plan;
+mod probe;
 mod schedule;
 mod summary;
 mod teller;
@@ -29,7 +30,7 @@ use crate::{
         crawl::CrawlHost,
         lease::{self, Round, Taking, Which},
     },
-    mirror::{HostId, HostName},
+    mirror::{Country, HostId, HostName},
     notice,
 };
 use teller::Teller;
@@ -39,6 +40,7 @@ use visit::{Crawl, blocking};
 pub use claim::Claim;
 pub use config::Config;
 pub use observer::Observer;
+pub use probe::{ProbeConfig, Prober, Probing};
 pub use summary::{CategorySummary, HostSummary, Summary};
 pub use teller::TellerError;
 
@@ -55,7 +57,9 @@ pub enum Error {
     #[error(transparent)]
     Database(#[from] database::Error),
     /// A host was named that is not crawled.
-    #[error("host {0} is not crawled: it does not exist, is switched off, or has opted in to nothing")]
+    #[error(
+        "host {0} is not crawled: it does not exist, is switched off, stands in an embargoed country, or has opted in to nothing"
+    )]
     UnknownHost(HostName),
 }
 
@@ -64,6 +68,8 @@ pub enum Error {
 pub struct Options {
     /// Only these hosts, also if they want to be left alone; all others if empty.
     pub hosts: Vec<HostName>,
+    /// Countries whose hosts are left alone.
+    pub embargoed: Vec<Country>,
     /// Chooses what is looked at of large categories, and names the crawler among others: another one each
     /// time.
     pub seed: u64,
@@ -118,7 +124,7 @@ impl Crawler {
         options: &Options,
         observer: &dyn Observer,
     ) -> Result<Summary, Error> {
-        check_named(database, &options.hosts).await?;
+        check_named(database, options).await?;
         let work = Work { crawler: self, database, options, observer };
         work.round((options.clock)().into()).await
     }
@@ -206,7 +212,9 @@ impl Work<'_> {
     }
 
     async fn take_due(&self, limit: usize) -> Result<Vec<Crawl<'_>>, Error> {
-        let taken = self.take(limit, |connection, taking| lease::take(connection, Which::Due, taking));
+        let embargoed = self.options.embargoed.clone();
+        let taken = self
+            .take(limit, move |connection, taking| lease::take(connection, Which::Due(&embargoed), taking));
         self.prepare(taken.await?).await
     }
 
@@ -216,9 +224,9 @@ impl Work<'_> {
         except: &[HostId],
         limit: usize,
     ) -> Result<Vec<Crawl<'_>>, Error> {
-        let (hosts, except) = (self.options.hosts.clone(), except.to_vec());
+        let (Options { hosts, embargoed, .. }, except) = (self.options.clone(), except.to_vec());
         let taken = self.take(limit, move |connection, taking| {
-            let round = Round { began, hosts: &hosts, except: &except };
+            let round = Round { began, hosts: &hosts, except: &except, embargoed: &embargoed };
             lease::take(connection, Which::Round(round), taking)
         });
         self.prepare(taken.await?).await
@@ -259,20 +267,21 @@ impl Work<'_> {
     }
 
     async fn count_left(&self, began: Time, except: &[HostId]) -> Result<i64, Error> {
-        let (hosts, except) = (self.options.hosts.clone(), except.to_vec());
+        let (Options { hosts, embargoed, .. }, except) = (self.options.clone(), except.to_vec());
         let now = (self.options.clock)().into();
         let count = move |database: &Database| {
-            let round = Round { began, hosts: &hosts, except: &except };
+            let round = Round { began, hosts: &hosts, except: &except, embargoed: &embargoed };
             database.read(|connection| lease::count_left(connection, &round, now))
         };
         Ok(blocking(self.database, count).await?)
     }
 }
 
-async fn check_named(database: &Arc<Database>, names: &[HostName]) -> Result<(), Error> {
-    for name in names {
-        let named = name.clone();
-        let is_active = move |it: &Database| it.read(|connection| lease::is_active(connection, &named));
+async fn check_named(database: &Arc<Database>, options: &Options) -> Result<(), Error> {
+    for name in &options.hosts {
+        let (named, embargoed) = (name.clone(), options.embargoed.clone());
+        let is_active =
+            move |it: &Database| it.read(|connection| lease::is_active(connection, &named, &embargoed));
         if !blocking(database, is_active).await? {
             return Err(Error::UnknownHost(name.clone()));
         }

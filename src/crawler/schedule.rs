@@ -116,6 +116,8 @@ mod tests {
             let host = CrawlHost {
                 id: crate::mirror::HostId(1),
                 name: "m1".parse().unwrap(),
+                country: None,
+                kind: crate::mirror::HostKind::Static,
                 private,
                 failures,
                 auto_disabled: was.map(str::to_owned),

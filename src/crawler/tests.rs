@@ -21,10 +21,11 @@ use crate::{
         Part, Sha256,
         content::{self, CategoryContent, ContentBlob},
         crawl::Holdings,
+        host::HostChange,
         host_category,
         testing::{add_host, new_category},
     },
-    mirror::{CategoryName, CrawlState, HostCategoryId, Reach, Serial, blob_path},
+    mirror::{CategoryName, CrawlState, HostCategoryId, HostKind, Reach, Serial, blob_path},
     oci::Digest,
     tree::{CANARY, Head},
 };
@@ -123,6 +124,7 @@ impl World {
 
     async fn crawl_with(&self, config: Config, hosts: &[&str]) -> Result<Summary, Error> {
         let options = Options {
+            embargoed: Vec::new(),
             hosts: hosts.iter().map(|it| it.parse().unwrap()).collect(),
             seed: 1,
             clock: Timestamp::now,
@@ -234,6 +236,34 @@ async fn a_good_host_is_up_to_date() {
     assert_eq!(count("HEAD"), 8);
     assert_eq!(count("GET"), 2 + 1 + 8, "canary and serial, range, bodies");
     assert!(requests.iter().all(|it| it.headers["user-agent"].starts_with("portolan/")));
+}
+
+#[tokio::test]
+async fn of_a_host_that_fetches_what_it_lacks_only_the_canary_is_asked() {
+    let (world, server) = (World::new(), start(files([]), as_it_is).await);
+    let opt_in = world.add("m1", &[&server]);
+    let change = HostChange { kind: Some(HostKind::PullThrough), ..HostChange::default() };
+    let edit = |connection: &mut database::Connection| {
+        let host = database::host::find(connection, &"m1".parse().unwrap())?.unwrap();
+        database::host::update(connection, host.id, &change)
+    };
+    world.database.write(Part::Hosts, edit).unwrap();
+    let summary = world.crawl().await;
+    assert_eq!(summary.hosts[0].state, CrawlState::UpToDate, "{summary:#?}");
+    assert_eq!(server.requests().len(), 1);
+    let urls = world.database.read(|it| host_category::list_urls(it, opt_in)).unwrap();
+    assert_eq!(urls[0].ipv4_reach, Reach::Up);
+}
+
+#[tokio::test]
+async fn a_host_under_embargo_is_left_alone() {
+    let (world, server) = (World::new(), start(mirror(2, 2..=8), as_it_is).await);
+    world.add("m1", &[&server]);
+    let options =
+        Options { embargoed: vec!["DE".parse().unwrap()], hosts: Vec::new(), seed: 1, clock: Timestamp::now };
+    let crawler = Crawler::new(config()).unwrap();
+    let summary = crawler.run(&world.database, &options, &Events::default()).await.unwrap();
+    assert!(summary.hosts.is_empty() && server.requests().is_empty());
 }
 
 #[tokio::test]
@@ -430,7 +460,7 @@ async fn observers_are_told() {
     let (world, server) = (World::new(), start(mirror(2, 2..=8), as_it_is).await);
     world.add("m1", &[&server]);
     let (events, crawler) = (Events::default(), Crawler::new(config()).unwrap());
-    let options = Options { hosts: Vec::new(), seed: 1, clock: Timestamp::now };
+    let options = Options { hosts: Vec::new(), embargoed: Vec::new(), seed: 1, clock: Timestamp::now };
     crawler.run(&world.database, &options, &events).await.unwrap();
     assert_eq!(*events.0.lock().unwrap(), ["1 hosts", "m1?", "m1: up-to-date"]);
 }

@@ -27,7 +27,7 @@ const FAILURES_IN_A_ROW: usize = 5;
 const SERIAL_LIMIT: usize = 200;
 
 /// Why the rest of a host was not asked for.
-const TOO_LONG: &str = "the crawl of this host took too long";
+pub(super) const TOO_LONG: &str = "the crawl of this host took too long";
 
 /// Asks the URLs of hosts, by either address family.
 pub(super) struct Visitor {
@@ -35,6 +35,14 @@ pub(super) struct Visitor {
     ipv6: Connector,
     connections: usize,
     hash_bytes: u64,
+}
+
+/// Whether one URL answers.
+pub(super) struct Probe {
+    /// `None` if even that took too long.
+    pub(super) reach: Option<UrlReach>,
+    /// By IPv4 and by IPv6.
+    canaries: [Outcome; 2],
 }
 
 /// What one URL gave.
@@ -72,16 +80,10 @@ impl Visitor {
         seed: u64,
         deadline: Instant,
     ) -> Visit {
-        let probe = async { (probe(&self.ipv4, &url.url).await, probe(&self.ipv6, &url.url).await) };
-        let Ok((ipv4, ipv6)) = timeout_at(deadline, probe).await else {
-            return Visit { reach: None, serial: None, verdict: Verdict::unreachable(TOO_LONG) };
-        };
-        let reach = Some(UrlReach {
-            url: url.id,
-            ipv4: reach(&ipv4),
-            ipv6: reach(&ipv6),
-            reason: down_reason(&ipv4, &ipv6),
-        });
+        let Probe { reach, canaries: [ipv4, ipv6] } = self.probe(url, deadline).await;
+        if reach.is_none() {
+            return Visit { reach, serial: None, verdict: Verdict::unreachable(TOO_LONG) };
+        }
         let connector = match self.choose(&ipv4, &ipv6) {
             Ok(connector) => connector,
             Err(verdict) => return Visit { reach, serial: None, verdict },
@@ -89,6 +91,19 @@ impl Visitor {
         let look = Look { visitor: self, connector, url: &url.url, deadline };
         let (serial, verdict) = look.judge(truth, seed).await;
         Visit { reach, serial, verdict }
+    }
+
+    /// Asks whether the URL can be reached. Ends at the deadline.
+    pub(super) async fn probe(&self, url: &HostCategoryUrl, deadline: Instant) -> Probe {
+        let probe = async { [probe(&self.ipv4, &url.url).await, probe(&self.ipv6, &url.url).await] };
+        let Ok(canaries) = timeout_at(deadline, probe).await else {
+            let canaries = [(); 2].map(|()| Outcome::Unreachable(TOO_LONG.to_owned()));
+            return Probe { reach: None, canaries };
+        };
+        let [ipv4, ipv6] = &canaries;
+        let reach =
+            UrlReach { url: url.id, ipv4: reach(ipv4), ipv6: reach(ipv6), reason: down_reason(ipv4, ipv6) };
+        Probe { reach: Some(reach), canaries }
     }
 
     /// By which family to look on: one that gave the canary; else one that answered, for a first rsync that
@@ -131,8 +146,13 @@ fn down_reason(ipv4: &Outcome, ipv6: &Outcome) -> Option<String> {
         Outcome::Absent => Some(format!("it answers, but lacks the blob {CANARY_DIGEST}")),
         Outcome::Wrong(reason) | Outcome::Unreachable(reason) => Some(reason.clone()),
     };
+    join_reasons(reason(ipv4), reason(ipv6))
+}
+
+/// Why a URL is down, of both families.
+pub(super) fn join_reasons(ipv4: Option<String>, ipv6: Option<String>) -> Option<String> {
     let (one, other) = (Family::Ipv4, Family::Ipv6);
-    match (reason(ipv4), reason(ipv6)) {
+    match (ipv4, ipv6) {
         (Some(first), Some(second)) if first == second => Some(format!("{one} and {other}: {first}")),
         (Some(first), Some(second)) => Some(format!("{one}: {first}; {other}: {second}")),
         (Some(reason), None) => Some(format!("{one}: {reason}")),

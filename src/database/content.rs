@@ -22,6 +22,7 @@ use super::{
 };
 use crate::{
     mirror::{CategoryId, CategoryName, Serial},
+    mirrorlist::LONGEST_HOLD,
     oci::{MediaType, RepositoryName, Tag},
 };
 
@@ -174,6 +175,15 @@ pub fn retire_categories(connection: &mut Connection, ids: &[CategoryId], now: T
     let repositories = category_repository::table.filter(category_repository::category_id.eq_any(ids));
     diesel::delete(repositories).execute(connection)?;
     category::retire(connection, ids, now)
+}
+
+/// Lets a tag be answered anew at once, whatever the publish rules say; in how many categories it had moved.
+pub fn publish(connection: &mut Connection, name: &RepositoryName, tag: &Tag) -> QueryResult<usize> {
+    let places = category_repository::table.inner_join(repository::table).filter(repository::name.eq(name));
+    let moved = tag::table
+        .filter(tag::former_manifest_id.is_not_null().and(tag::name.eq(tag)))
+        .filter(tag::category_repository_id.eq_any(places.select(category_repository::id)));
+    diesel::update(moved).set(tag::former_manifest_id.eq(None::<i64>)).execute(connection)
 }
 
 /// What is in no category any more.
@@ -365,7 +375,8 @@ fn insert_repository(
     Ok(RepositoryIds { category_repository, repository: id })
 }
 
-/// Gives the category these tags and no others. What a tag named before stays a manifest of its repository.
+/// Gives the category these tags and no others. What a tag named before stays a manifest of its repository,
+/// and is remembered for the publish gate as long as that can ask for it.
 fn replace_tags(
     connection: &mut Connection,
     category: CategoryId,
@@ -390,8 +401,12 @@ fn replace_tags(
             let Some(manifest) = numbers.get(digest).copied() else { continue };
             match found.remove(&(ids.category_repository, tag.clone())) {
                 Some((_, known)) if known == manifest => continue,
-                Some((id, _)) => {
-                    let moved = (tag::manifest_id.eq(manifest), tag::updated_at.eq(now));
+                Some((id, known)) => {
+                    let moved = (
+                        tag::manifest_id.eq(manifest),
+                        tag::former_manifest_id.eq(Some(known)),
+                        tag::updated_at.eq(now),
+                    );
                     diesel::update(tag::table.find(id)).set(moved).execute(connection)?;
                 }
                 None => new.push((
@@ -404,6 +419,11 @@ fn replace_tags(
             roots.push((ids.repository, manifest));
         }
     }
+    let of_category = category_repository::table.filter(category_repository::category_id.eq(category));
+    let settled = tag::table
+        .filter(tag::former_manifest_id.is_not_null().and(tag::updated_at.lt(now.before(LONGEST_HOLD))))
+        .filter(tag::category_repository_id.eq_any(of_category.select(category_repository::id)));
+    diesel::update(settled).set(tag::former_manifest_id.eq(None::<i64>)).execute(connection)?;
     let gone: Vec<i64> = found.into_values().map(|it| it.0).collect();
     for some in gone.chunks(BATCH_ROWS) {
         diesel::delete(tag::table.filter(tag::id.eq_any(some))).execute(connection)?;
@@ -502,6 +522,40 @@ mod tests {
             assert!(database.read(list_orphans).unwrap().is_empty());
             // Generous: debug builds on a busy machine.
             assert!(start.elapsed() < Duration::from_secs(60), "{:?}", start.elapsed());
+        });
+    }
+
+    #[test]
+    fn a_tag_that_moved_is_remembered_with_what_it_brought() {
+        on_both(|database| {
+            let latest = "latest".parse::<Tag>().unwrap();
+            let scan = |serial, manifest, at: Time| {
+                let mut content = large(serial, 10, 2);
+                content.repositories = BTreeMap::from([(
+                    "os".parse().unwrap(),
+                    BTreeMap::from([(latest.clone(), digest(manifest))]),
+                )]);
+                database.write(Part::Content, |it| replace_category(it, &content, at)).unwrap();
+                database.read(snapshot::load_content).unwrap()
+            };
+            assert_eq!(scan(1, 0, now()).moved_tags, []);
+            let rows = scan(2, 1, now());
+            let moved = &rows.moved_tags[0];
+            assert_eq!(
+                (moved.tag.as_str(), moved.former, moved.moved_at),
+                ("latest", digest(0).0, now().unix_seconds())
+            );
+            let number = |it| rows.blobs.iter().find(|row| row.digest == digest(it).0).unwrap().number;
+            let expected: RoaringBitmap = [1, 3, 5, 7, 9].map(number).into_iter().collect();
+            assert_eq!(read_set(&moved.new_blobs).unwrap(), expected, "the manifest and its four blobs");
+            assert_eq!(scan(3, 1, now()).moved_tags.len(), 1, "it is remembered");
+            let publish = |it: &mut Connection| publish(it, &"os".parse().unwrap(), &latest);
+            assert_eq!(database.write(Part::Content, publish).unwrap(), 1);
+            assert_eq!(database.read(snapshot::load_content).unwrap().moved_tags, []);
+            assert_eq!(database.write(Part::Content, publish).unwrap(), 0);
+            assert_eq!(scan(4, 0, now()).moved_tags.len(), 1);
+            let week_later = jiff::Timestamp::from(now()) + LONGEST_HOLD + jiff::SignedDuration::from_secs(1);
+            assert_eq!(scan(5, 0, week_later.into()).moved_tags, []);
         });
     }
 

@@ -4,7 +4,7 @@ use diesel::prelude::*;
 use serde::Serialize;
 
 use super::{Connection, Time, error::exists, lease, schema::host};
-use crate::mirror::{Asn, Bandwidth, Country, HostId, HostName, Place, SiteId};
+use crate::mirror::{Asn, Bandwidth, Bytes, Country, HostId, HostKind, HostName, Percent, Place, SiteId};
 
 /// A host. Off by its admins, off by the operators and off by the crawler are three states.
 #[derive(Clone, Debug, PartialEq, Queryable, Selectable, Serialize)]
@@ -52,6 +52,16 @@ pub struct Host {
     pub last_crawl_ms: Option<i64>,
     /// How many crawls in a row did not reach it.
     pub crawl_failures: i64,
+    /// How it comes to have content.
+    pub kind: HostKind,
+    /// So many of its clients may be sent to it; all if nothing is said.
+    pub client_share: Option<Percent>,
+    /// What each server may send to it in a day.
+    pub daily_bytes: Option<Bytes>,
+    /// The largest file that is fetched from it.
+    pub max_file_size: Option<Bytes>,
+    /// When a crawl last found that it had other bytes than it should.
+    pub last_lied_at: Option<Time>,
 }
 
 impl Host {
@@ -78,6 +88,10 @@ pub struct NewHost {
     pub contacts: String,
     pub comment: String,
     pub created_at: Time,
+    pub kind: HostKind,
+    pub client_share: Option<Percent>,
+    pub daily_bytes: Option<Bytes>,
+    pub max_file_size: Option<Bytes>,
 }
 
 /// What to change of a host; `None` leaves a field as it is.
@@ -101,6 +115,10 @@ pub struct HostChange {
     pub drained: Option<bool>,
     pub contacts: Option<String>,
     pub comment: Option<String>,
+    pub kind: Option<HostKind>,
+    pub client_share: Option<Option<Percent>>,
+    pub daily_bytes: Option<Option<Bytes>>,
+    pub max_file_size: Option<Option<Bytes>>,
 }
 
 /// All hosts, by name.

@@ -13,7 +13,7 @@ use super::{
     crawl::{self, CrawlHost},
     schema::{category, crawl_schedule, host, host_category, site},
 };
-use crate::mirror::{CategoryId, HostId, HostName};
+use crate::mirror::{CategoryId, Country, HostId, HostName};
 
 /// When a host is crawled.
 #[derive(Clone, Debug, PartialEq, Queryable, Selectable, Serialize)]
@@ -37,8 +37,8 @@ pub struct Schedule {
 /// Which hosts to take.
 #[derive(Clone, Copy, Debug)]
 pub enum Which<'a> {
-    /// Those that are due.
-    Due,
+    /// Those that are due, but not in these countries.
+    Due(&'a [Country]),
     /// Those of a round that nobody has crawled since it began.
     Round(Round<'a>),
 }
@@ -52,6 +52,8 @@ pub struct Round<'a> {
     pub hosts: &'a [HostName],
     /// Those that need not be tried again.
     pub except: &'a [HostId],
+    /// Hosts in these countries are left alone.
+    pub embargoed: &'a [Country],
 }
 
 /// What a crawler takes.
@@ -77,13 +79,19 @@ pub struct Next {
 }
 
 /// The hosts that can be crawled: switched on by admins and operators, with a site that is, and opted in to
-/// something. Those that the crawler switched off are among them: they may be back.
+/// something, in no embargoed country. Those that the crawler switched off are among them: they may be back.
 macro_rules! active {
-    () => {
+    ($embargoed:expr) => {
         host::table
             .inner_join(site::table)
             .filter(host::user_active.and(host::admin_active))
             .filter(site::user_active.and(site::admin_active))
+            .filter(
+                host::country
+                    .is_null()
+                    .or(host::country
+                        .ne_all($embargoed.iter().map(Country::to_string).collect::<Vec<String>>())),
+            )
             .filter(
                 host::id.eq_any(
                     host_category::table
@@ -102,7 +110,7 @@ macro_rules! left {
         let wanted = host::name.eq_any(names).or($round.hosts.is_empty().into_sql::<Bool>());
         let willing = crawl_schedule::not_before.is_null().or(crawl_schedule::not_before.le($now));
         crawl_schedule::table
-            .filter(crawl_schedule::host_id.eq_any(active!().filter(wanted).select(host::id)))
+            .filter(crawl_schedule::host_id.eq_any(active!($round.embargoed).filter(wanted).select(host::id)))
             .filter(crawl_schedule::crawled_at.is_null().or(crawl_schedule::crawled_at.lt($round.began)))
             .filter(crawl_schedule::host_id.ne_all($round.except))
             .filter(willing.or((!$round.hosts.is_empty()).into_sql::<Bool>()))
@@ -137,9 +145,9 @@ pub fn take(
 ) -> QueryResult<Vec<CrawlHost>> {
     let now = taking.now;
     let ids = match which {
-        Which::Due => {
+        Which::Due(embargoed) => {
             let due = crawl_schedule::table
-                .filter(crawl_schedule::host_id.eq_any(active!().select(host::id)))
+                .filter(crawl_schedule::host_id.eq_any(active!(embargoed).select(host::id)))
                 .filter(crawl_schedule::next_crawl_at.le(now))
                 .filter(crawl_schedule::not_before.is_null().or(crawl_schedule::not_before.le(now)));
             lock!(connection, due, taking)?
@@ -161,8 +169,8 @@ pub fn count_left(connection: &mut Connection, round: &Round<'_>, now: Time) -> 
 }
 
 /// Can this host be crawled at all?
-pub fn is_active(connection: &mut Connection, name: &HostName) -> QueryResult<bool> {
-    select(there_is(active!().filter(host::name.eq(name)))).get_result(connection)
+pub fn is_active(connection: &mut Connection, name: &HostName, embargoed: &[Country]) -> QueryResult<bool> {
+    select(there_is(active!(embargoed).filter(host::name.eq(name)))).get_result(connection)
 }
 
 /// Lengthens a lease. False when the crawler does not have it any more.
@@ -304,20 +312,20 @@ mod tests {
     fn a_lease_ends_by_its_crawl_or_by_its_time() {
         on_both(|database| {
             let hosts = add_hosts(database, &["a", "b", "c"]);
-            assert_eq!(take_at(database, Which::Due, "one", 0, 2).len(), 2);
-            assert_eq!(take_at(database, Which::Due, "two", 0, 2), ["c"]);
-            assert_eq!(take_at(database, Which::Due, "two", 30, 9), [""; 0]);
+            assert_eq!(take_at(database, Which::Due(&[]), "one", 0, 2).len(), 2);
+            assert_eq!(take_at(database, Which::Due(&[]), "two", 0, 2), ["c"]);
+            assert_eq!(take_at(database, Which::Due(&[]), "two", 30, 9), [""; 0]);
             assert!(finish_at(database, hosts["c"], "two", 0, 30));
             assert!(!finish_at(database, hosts["c"], "two", 0, 30), "it is given back");
             let renewed = |host, holder: &str, seconds| {
                 database.write_log(|it| renew(it, host, holder, after(seconds))).unwrap()
             };
             assert!(renewed(hosts["a"], "one", 300));
-            assert_eq!(take_at(database, Which::Due, "two", 60, 9), ["b"], "one was killed");
+            assert_eq!(take_at(database, Which::Due(&[]), "two", 60, 9), ["b"], "one was killed");
             assert!(!renewed(hosts["b"], "one", 300) && !finish_at(database, hosts["b"], "one", 0, 61));
             assert_eq!(database.write_log(|it| release(it, "two")).unwrap(), 1);
-            assert_eq!(take_at(database, Which::Due, "three", 61, 9), ["b"]);
-            assert_eq!(take_at(database, Which::Due, "four", 30 + NEXT_HOUR, 9), ["a", "b", "c"]);
+            assert_eq!(take_at(database, Which::Due(&[]), "three", 61, 9), ["b"]);
+            assert_eq!(take_at(database, Which::Due(&[]), "four", 30 + NEXT_HOUR, 9), ["a", "b", "c"]);
         });
     }
 
@@ -325,12 +333,12 @@ mod tests {
     fn who_is_called_while_it_is_crawled_comes_again() {
         on_both(|database| {
             let host = add_hosts(database, &["a"])["a"];
-            take_at(database, Which::Due, "one", 0, 9);
+            take_at(database, Which::Due(&[]), "one", 0, 9);
             database.write_log(|it| make_due(it, host, after(5))).unwrap();
             assert!(finish_at(database, host, "one", 0, 10));
-            assert_eq!(take_at(database, Which::Due, "one", 10, 9), ["a"]);
+            assert_eq!(take_at(database, Which::Due(&[]), "one", 10, 9), ["a"]);
             assert!(finish_at(database, host, "one", 10, 20));
-            assert_eq!(take_at(database, Which::Due, "one", 20, 9), [""; 0]);
+            assert_eq!(take_at(database, Which::Due(&[]), "one", 20, 9), [""; 0]);
         });
     }
 
@@ -338,13 +346,13 @@ mod tests {
     fn who_wants_to_be_left_alone_is() {
         on_both(|database| {
             let host = add_hosts(database, &["a"])["a"];
-            take_at(database, Which::Due, "one", 0, 9);
+            take_at(database, Which::Due(&[]), "one", 0, 9);
             let next = Next { at: after(1), not_before: Some(after(100)) };
             let work = |it: &mut Connection| finish(it, host, "one", after(0), after(1), next);
             assert!(database.write_log(work).unwrap());
             database.write_log(|it| make_due(it, host, after(5))).unwrap();
-            assert_eq!(take_at(database, Which::Due, "one", 99, 9), [""; 0]);
-            let all = Round { began: after(50), hosts: &[], except: &[] };
+            assert_eq!(take_at(database, Which::Due(&[]), "one", 99, 9), [""; 0]);
+            let all = Round { began: after(50), hosts: &[], except: &[], embargoed: &[] };
             assert_eq!(database.read(|it| count_left(it, &all, after(50))).unwrap(), 0);
             assert_eq!(take_at(database, Which::Round(all), "one", 50, 9), [""; 0]);
             let named = ["a".parse().unwrap()];
@@ -352,8 +360,8 @@ mod tests {
             assert_eq!(take_at(database, Which::Round(named), "one", 50, 9), ["a"], "a person asks");
             database.write_log(|it| postpone(it, host, after(200))).unwrap();
             assert!(!finish_at(database, host, "one", 50, 60));
-            assert_eq!(take_at(database, Which::Due, "one", 199, 9), [""; 0]);
-            assert_eq!(take_at(database, Which::Due, "one", 200, 9), ["a"]);
+            assert_eq!(take_at(database, Which::Due(&[]), "one", 199, 9), [""; 0]);
+            assert_eq!(take_at(database, Which::Due(&[]), "one", 200, 9), ["a"]);
         });
     }
 
@@ -364,7 +372,7 @@ mod tests {
             for host in hosts.values() {
                 database.write_log(|it| make_due(it, *host, after(9 * NEXT_HOUR))).unwrap();
             }
-            let round = Round { began: after(10), hosts: &[], except: &[] };
+            let round = Round { began: after(10), hosts: &[], except: &[], embargoed: &[] };
             let left = |round: &Round<'_>| database.read(|it| count_left(it, round, after(20))).unwrap();
             assert_eq!(take_at(database, Which::Round(round), "one", 10, 9), ["a", "b"]);
             assert!(finish_at(database, hosts["a"], "one", 10, 15));
@@ -385,8 +393,11 @@ mod tests {
             add_host(database, "opted-in-to-nothing");
             let off = HostChange { user_active: Some(false), ..HostChange::default() };
             database.write(Part::Hosts, |it| host::update(it, hosts["a"], &off)).unwrap();
-            assert_eq!(take_at(database, Which::Due, "one", 0, 9), ["b"]);
-            let is_active = |name: &str| database.read(|it| is_active(it, &name.parse().unwrap())).unwrap();
+            let germany = ["DE".parse().unwrap()];
+            assert_eq!(take_at(database, Which::Due(&germany), "one", 0, 9), [""; 0]);
+            assert_eq!(take_at(database, Which::Due(&[]), "one", 0, 9), ["b"]);
+            let is_active =
+                |name: &str| database.read(|it| is_active(it, &name.parse().unwrap(), &[])).unwrap();
             assert_eq!(["a", "b", "opted-in-to-nothing", "none"].map(is_active), [false, true, false, false]);
         });
     }
@@ -399,7 +410,7 @@ mod tests {
             let crawl = |crawler: usize| {
                 let mut taken = Vec::new();
                 loop {
-                    let more = take_at(database, Which::Due, &format!("crawler {crawler}"), 1, 3);
+                    let more = take_at(database, Which::Due(&[]), &format!("crawler {crawler}"), 1, 3);
                     if more.is_empty() {
                         return taken;
                     }

@@ -15,20 +15,24 @@ pub mod generation;
 pub mod host;
 pub mod host_category;
 pub mod host_country_allowed;
+pub mod host_country_denied;
 pub mod host_netblock;
 pub mod host_peer_asn;
 pub mod host_token;
 pub mod lease;
 mod migration;
 mod pool;
+pub mod probe;
 pub mod propagation;
 mod schema;
 pub mod site;
 pub mod snapshot;
+pub mod suspicion;
 #[cfg(test)]
 pub(crate) mod testing;
 mod url;
 mod values;
+pub mod withdrawal;
 
 pub use connection::AnyConnection as Connection;
 pub use diesel::QueryResult;

@@ -14,7 +14,8 @@ use super::{
     Connection, DatabaseUrl, Error, Generations, Part, Time,
     connection::Connector,
     crawl::{self, CrawlEnd, CrawlResult, UrlReach},
-    generation, lease, migration, propagation,
+    generation, lease, migration, probe, propagation,
+    suspicion::{self, Settled},
 };
 use crate::mirror::HostId;
 
@@ -143,6 +144,20 @@ impl Database {
     /// Stores what was found out of a host; answers change only if something in it does.
     pub fn store_crawl(&self, result: &CrawlResult) -> Result<(), Error> {
         self.write_parts(|connection| Ok(((), crawl::store(connection, result)?)))
+    }
+
+    /// The prober's heartbeat, with what it found out since the last; false when another process probes now,
+    /// and then nothing is stored. Answers change only if something in it does.
+    pub fn beat(&self, holder: &str, found: &[UrlReach], now: Time) -> Result<bool, Error> {
+        self.write_parts(|connection| {
+            let parts = probe::beat(connection, holder, found, now)?;
+            Ok((parts.is_some(), parts.unwrap_or_default()))
+        })
+    }
+
+    /// Takes suspicions away, and with them from the holdings what was found to be missing.
+    pub fn settle(&self, settled: &[Settled]) -> Result<(), Error> {
+        self.write_parts(|connection| Ok(((), suspicion::settle(connection, settled)?)))
     }
 
     /// Brings the tables up to this program; the names of the migrations that ran.

@@ -35,6 +35,11 @@ diesel::table! {
         last_crawled_at -> Nullable<Timestamp>,
         last_crawl_ms -> Nullable<BigInt>,
         crawl_failures -> BigInt,
+        kind -> Text,
+        client_share -> Nullable<BigInt>,
+        daily_bytes -> Nullable<BigInt>,
+        max_file_size -> Nullable<BigInt>,
+        last_lied_at -> Nullable<Timestamp>,
     }
 }
 
@@ -91,6 +96,13 @@ diesel::table! {
 
 diesel::table! {
     host_country_allowed (host_id, country) {
+        host_id -> BigInt,
+        country -> Text,
+    }
+}
+
+diesel::table! {
+    host_country_denied (host_id, country) {
         host_id -> BigInt,
         country -> Text,
     }
@@ -185,6 +197,7 @@ diesel::table! {
         name -> Text,
         manifest_id -> BigInt,
         updated_at -> Timestamp,
+        former_manifest_id -> Nullable<BigInt>,
     }
 }
 
@@ -254,9 +267,42 @@ diesel::table! {
 }
 
 diesel::table! {
+    withdrawal (digest) {
+        digest -> Binary,
+        blob_id -> Nullable<BigInt>,
+        reason -> Text,
+        legal -> Bool,
+        withdrawn_at -> Timestamp,
+    }
+}
+
+diesel::table! {
     generation (part) {
         part -> Text,
         value -> BigInt,
+    }
+}
+
+diesel::table! {
+    url_traffic (host_category_url_id) {
+        host_category_url_id -> BigInt,
+        redirected_at -> Timestamp,
+    }
+}
+
+diesel::table! {
+    prober (id) {
+        id -> BigInt,
+        holder -> Text,
+        beat_at -> Nullable<Timestamp>,
+    }
+}
+
+diesel::table! {
+    suspicion (host_category_url_id, blob_id) {
+        host_category_url_id -> BigInt,
+        blob_id -> BigInt,
+        first_seen_at -> Timestamp,
     }
 }
 
@@ -267,6 +313,7 @@ diesel::joinable!(host_category_url -> host_category (host_category_id));
 diesel::joinable!(host_netblock -> host (host_id));
 diesel::joinable!(host_peer_asn -> host (host_id));
 diesel::joinable!(host_country_allowed -> host (host_id));
+diesel::joinable!(host_country_denied -> host (host_id));
 diesel::joinable!(manifest -> blob (blob_id));
 diesel::joinable!(body -> blob (blob_id));
 diesel::joinable!(referrer -> manifest (manifest_id));
@@ -279,6 +326,8 @@ diesel::joinable!(crawl -> host (host_id));
 diesel::joinable!(crawl_schedule -> host (host_id));
 diesel::joinable!(propagation -> host_category (host_category_id));
 diesel::joinable!(host_token -> host (host_id));
+diesel::joinable!(suspicion -> host_category_url (host_category_url_id));
+diesel::joinable!(suspicion -> blob (blob_id));
 
 diesel::allow_tables_to_appear_in_same_query!(
     site,
@@ -289,6 +338,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     host_netblock,
     host_peer_asn,
     host_country_allowed,
+    host_country_denied,
     country_continent_redirect,
     netblock_country,
     blob,
@@ -307,5 +357,9 @@ diesel::allow_tables_to_appear_in_same_query!(
     crawl_schedule,
     propagation,
     host_token,
+    withdrawal,
     generation,
+    url_traffic,
+    prober,
+    suspicion,
 );

@@ -1,6 +1,6 @@
 //! Loads the three parts of the snapshot, each to be called in one [`super::Database::read`].
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::hash::Hash as Key;
 
 use diesel::prelude::*;
@@ -12,26 +12,29 @@ use super::{
     host_category::{HostCategory, HostCategoryUrl},
     schema::{
         blob, body, category, category_repository, category_serial, holdings, host, host_category,
-        host_category_url, host_country_allowed, host_netblock, host_peer_asn, manifest, referrer,
-        repository, site, tag,
+        host_category_url, host_country_allowed, host_country_denied, host_netblock, host_peer_asn, manifest,
+        manifest_blob, referrer, repository, site, tag,
     },
     site::Site,
+    withdrawal,
 };
 use crate::{
-    mirror::{Asn, Bandwidth, CategoryId, Country, HostCategoryId, HostId, Netblock, Serial},
+    mirror::{Asn, Bandwidth, Bytes, CategoryId, Country, HostCategoryId, HostId, Netblock, Percent, Serial},
     mirrorlist::rows::{
         BlobKind, BlobRow, CategoryRow, ContentRows, Hash, HoldingRow, HoldingRows, HostCategoryRow, HostRow,
-        HostRows, HostUrlRow, ReferrerRow, RepositoryRow,
+        HostRows, HostUrlRow, MovedTagRow, ReferrerRow, RepositoryRow, WithdrawnRow,
     },
     oci::MediaType,
 };
 
 /// Repositories, tags, manifests, blobs and categories.
 pub fn load_content(connection: &mut Connection) -> QueryResult<ContentRows> {
+    let tags = load_tags(connection)?;
     Ok(ContentRows {
         generation: generation::load(connection)?.content,
         blobs: load_blobs(connection)?,
-        repositories: load_repositories(connection)?,
+        moved_tags: load_moved_tags(connection, &tags)?,
+        repositories: repositories(tags),
         referrers: load_referrers(connection)?,
         categories: load_categories(connection)?,
     })
@@ -55,33 +58,122 @@ fn load_blobs(connection: &mut Connection) -> QueryResult<Vec<BlobRow>> {
     rows.into_iter().map(row).collect()
 }
 
+/// The tags of each repository.
+type Tags = BTreeMap<String, BTreeMap<String, TagRow>>;
+
+/// A tag of one category.
+#[derive(Queryable)]
+struct TagRow {
+    digest: Sha256,
+    category: CategoryId,
+    manifest: i64,
+    former: Option<i64>,
+    updated_at: Time,
+}
+
 /// Where two categories give one tag two manifests, the newer category decides.
-fn load_repositories(connection: &mut Connection) -> QueryResult<Vec<RepositoryRow>> {
+fn load_tags(connection: &mut Connection) -> QueryResult<Tags> {
     let names: Vec<String> = repository::table.select(repository::name).load(connection)?;
-    let mut tags: BTreeMap<String, BTreeMap<String, Hash>> =
-        names.into_iter().map(|it| (it, BTreeMap::new())).collect();
-    let rows: Vec<(String, String, Sha256)> = tag::table
+    let mut tags: Tags = names.into_iter().map(|it| (it, BTreeMap::new())).collect();
+    let row = (blob::digest, category::id, tag::manifest_id, tag::former_manifest_id, tag::updated_at);
+    let rows: Vec<(String, String, TagRow)> = tag::table
         .inner_join(category_repository::table.inner_join(category::table).inner_join(repository::table))
         .inner_join(blob::table.on(blob::id.eq(tag::manifest_id)))
         .filter(category::retired_at.is_null())
-        .select((repository::name, tag::name, blob::digest))
+        .select((repository::name, tag::name, row))
         .order((category::serial, category::id))
         .load(connection)?;
-    for (name, tag, digest) in rows {
-        tags.entry(name).or_default().insert(tag, digest.0);
+    for (name, tag, row) in rows {
+        tags.entry(name).or_default().insert(tag, row);
     }
-    let row =
-        |(name, tags): (String, BTreeMap<_, _>)| RepositoryRow { name, tags: tags.into_iter().collect() };
-    Ok(tags.into_iter().map(row).collect())
+    Ok(tags)
+}
+
+fn repositories(tags: Tags) -> Vec<RepositoryRow> {
+    let tag = |(name, row): (String, TagRow)| (name, row.digest.0);
+    let row = |(name, tags): (String, BTreeMap<_, _>)| RepositoryRow {
+        name,
+        tags: tags.into_iter().map(tag).collect(),
+    };
+    tags.into_iter().map(row).collect()
+}
+
+/// The tags that moved, with what the new manifest brought.
+fn load_moved_tags(connection: &mut Connection, tags: &Tags) -> QueryResult<Vec<MovedTagRow>> {
+    let all = tags.iter().flat_map(|(name, tags)| tags.iter().map(move |(tag, row)| (name, tag, row)));
+    let moved: Vec<_> = all.filter_map(|(name, tag, row)| Some((name, tag, row, row.former?))).collect();
+    let roots: BTreeSet<i64> = moved.iter().flat_map(|(_, _, row, former)| [row.manifest, *former]).collect();
+    let children = load_children(connection, &roots)?;
+    let digests = load_digests(connection, moved.iter().map(|it| it.3).collect())?;
+    let mut rows = Vec::with_capacity(moved.len());
+    for (repository, tag, row, former) in moved {
+        let Some(digest) = digests.get(&former) else { continue };
+        rows.push(MovedTagRow {
+            repository: repository.clone(),
+            tag: tag.clone(),
+            former: digest.0,
+            moved_at: row.updated_at.unix_seconds(),
+            category: row.category,
+            new_blobs: write_set(closure(&children, row.manifest)? - closure(&children, former)?),
+        });
+    }
+    Ok(rows)
+}
+
+/// What these manifests name, and what these name in turn, as far as it is in the tree.
+fn load_children(connection: &mut Connection, roots: &BTreeSet<i64>) -> QueryResult<HashMap<i64, Vec<i64>>> {
+    let mut children: HashMap<i64, Vec<i64>> = HashMap::new();
+    let mut seen: HashSet<i64> = roots.iter().copied().collect();
+    let mut open: Vec<i64> = roots.iter().copied().collect();
+    while !open.is_empty() {
+        let mut next = Vec::new();
+        for some in open.chunks(BATCH_ROWS) {
+            let rows: Vec<(i64, i64)> = manifest_blob::table
+                .filter(manifest_blob::manifest_id.eq_any(some))
+                .select((manifest_blob::manifest_id, manifest_blob::blob_id))
+                .load(connection)?;
+            for (parent, child) in rows {
+                children.entry(parent).or_default().push(child);
+                if seen.insert(child) {
+                    next.push(child);
+                }
+            }
+        }
+        open = next;
+    }
+    Ok(children)
+}
+
+fn load_digests(connection: &mut Connection, ids: Vec<i64>) -> QueryResult<HashMap<i64, Sha256>> {
+    let mut digests = HashMap::with_capacity(ids.len());
+    for some in ids.chunks(BATCH_ROWS) {
+        let rows = blob::table.filter(blob::id.eq_any(some)).select((blob::id, blob::digest));
+        digests.extend(rows.load::<(i64, Sha256)>(connection)?);
+    }
+    Ok(digests)
+}
+
+/// The numbers of a manifest and of all that it leads to.
+fn closure(children: &HashMap<i64, Vec<i64>>, root: i64) -> QueryResult<RoaringBitmap> {
+    let mut found = RoaringBitmap::new();
+    let mut open = vec![root];
+    while let Some(id) = open.pop() {
+        if found.insert(whole(id)?) {
+            open.extend(children.get(&id).into_iter().flatten());
+        }
+    }
+    Ok(found)
 }
 
 fn load_referrers(connection: &mut Connection) -> QueryResult<Vec<ReferrerRow>> {
-    let rows: Vec<(Sha256, Option<String>, String)> = referrer::table
-        .select((referrer::subject, referrer::artifact_type, referrer::descriptor))
+    let rows: Vec<(Sha256, Sha256, Option<String>, String)> = referrer::table
+        .inner_join(blob::table.on(blob::id.eq(referrer::manifest_id)))
+        .select((referrer::subject, blob::digest, referrer::artifact_type, referrer::descriptor))
         .order(referrer::id)
         .load(connection)?;
-    let row = |(subject, artifact_type, descriptor): (Sha256, _, _)| ReferrerRow {
+    let row = |(subject, manifest, artifact_type, descriptor): (Sha256, Sha256, _, _)| ReferrerRow {
         subject: subject.0,
+        manifest: manifest.0,
         artifact_type,
         descriptor,
     };
@@ -145,6 +237,12 @@ pub fn load_hosts(connection: &mut Connection) -> QueryResult<HostRows> {
             .order(host_country_allowed::country)
             .load(connection)?,
     );
+    let mut denied: HashMap<HostId, Vec<Country>> = grouped(
+        host_country_denied::table
+            .select((host_country_denied::host_id, host_country_denied::country))
+            .order(host_country_denied::country)
+            .load(connection)?,
+    );
     let mut categories = load_opt_ins(connection)?;
     let hosts: Vec<(Host, Site)> = host::table
         .inner_join(site::table)
@@ -155,10 +253,12 @@ pub fn load_hosts(connection: &mut Connection) -> QueryResult<HostRows> {
         netblocks: take(&mut netblocks, host.id).iter().map(Netblock::to_string).collect(),
         peer_asns: take(&mut peers, host.id).into_iter().map(Asn::number).collect(),
         countries_allowed: take(&mut countries, host.id),
+        countries_denied: take(&mut denied, host.id),
         categories: take(&mut categories, host.id),
         ..host_row(host, site)
     });
     let hosts = hosts.collect();
+    let withdrawn = withdrawal::list(connection)?.into_iter();
     let netblock_countries = country::list_netblock_countries(connection)?;
     Ok(HostRows {
         generation: generation::load(connection)?.hosts,
@@ -168,6 +268,7 @@ pub fn load_hosts(connection: &mut Connection) -> QueryResult<HostRows> {
             .map(|(it, country)| (it.to_string(), country))
             .collect(),
         continent_redirects: country::list_continent_redirects(connection)?,
+        withdrawn: withdrawn.map(|it| WithdrawnRow { digest: it.digest.0, legal: it.legal }).collect(),
     })
 }
 
@@ -192,6 +293,12 @@ fn host_row(host: Host, site: Site) -> HostRow {
         netblocks: Vec::new(),
         peer_asns: Vec::new(),
         countries_allowed: Vec::new(),
+        countries_denied: Vec::new(),
+        kind: host.kind,
+        client_share: host.client_share.map_or(100, Percent::number),
+        daily_bytes: host.daily_bytes.map(Bytes::number),
+        max_file_size: host.max_file_size.map(Bytes::number),
+        clean_since: host.last_lied_at.map_or(host.created_at, |it| it.max(host.created_at)).unix_seconds(),
         categories: Vec::new(),
     }
 }
@@ -270,14 +377,14 @@ mod tests {
     use super::*;
     use crate::database::{
         Part,
-        host::HostChange,
+        host::{self, HostChange},
         host_category::opt_in,
-        host_country_allowed, host_netblock,
+        host_country_allowed, host_country_denied, host_netblock,
         host_peer_asn::{self, HostPeerAsn},
         site::SiteChange,
         testing::*,
     };
-    use crate::mirror::{Reach, Scheme};
+    use crate::mirror::{HostKind, Reach, Scheme};
 
     #[test]
     fn a_host_is_loaded_with_all_that_belongs_to_it() {
@@ -289,6 +396,15 @@ mod tests {
                     HostPeerAsn { host_id: host.id, asn: "64501".parse().unwrap(), name: String::new() };
                 host_peer_asn::insert(it, &peer)?;
                 host_country_allowed::replace(it, host.id, &["DE".parse().unwrap()])?;
+                host_country_denied::replace(it, host.id, &["FR".parse().unwrap()])?;
+                let change = HostChange {
+                    kind: Some(HostKind::PullThrough),
+                    client_share: Some("20".parse().ok()),
+                    daily_bytes: Some("1T".parse().ok()),
+                    max_file_size: Some("1G".parse().ok()),
+                    ..HostChange::default()
+                };
+                host::update(it, host.id, &change)?;
                 country::set_netblock_country(
                     it,
                     &"198.51.100.0/24".parse().unwrap(),
@@ -328,6 +444,12 @@ mod tests {
                 drained: false,
                 netblocks: vec!["192.0.2.0/24".into()],
                 countries_allowed: vec!["DE".parse().unwrap()],
+                countries_denied: vec!["FR".parse().unwrap()],
+                kind: HostKind::PullThrough,
+                client_share: 20,
+                daily_bytes: Some(1 << 40),
+                max_file_size: Some(1 << 30),
+                clean_since: now().unix_seconds(),
                 categories: vec![HostCategoryRow { id: opt_in.id, category, urls: vec![url] }],
             };
             assert_eq!(*row, expected);

@@ -6,7 +6,7 @@ use super::{
     host::{self, Host, NewHost},
     site::{self, NewSite},
 };
-use crate::mirror::{CategoryId, Serial, SiteId};
+use crate::mirror::{CategoryId, HostKind, Serial, SiteId};
 
 #[path = "../../tests/support/postgres.rs"]
 mod postgres;
@@ -51,6 +51,10 @@ pub(crate) fn new_host(site_id: SiteId, name: &str) -> NewHost {
         contacts: "a@example.org\nb@example.org".into(),
         comment: String::new(),
         created_at: now(),
+        kind: HostKind::Static,
+        client_share: None,
+        daily_bytes: None,
+        max_file_size: None,
     }
 }
 

@@ -16,8 +16,8 @@ use serde::{Deserialize, Serialize};
 
 use super::connection::MultiBackend;
 use crate::mirror::{
-    Asn, Bandwidth, CategoryId, CategoryName, Continent, Country, CrawlState, HostCategoryId,
-    HostCategoryUrlId, HostId, HostName, HostUrl, Netblock, Reach, SiteId, SiteName,
+    Asn, Bandwidth, Bytes, CategoryId, CategoryName, Continent, Country, CrawlState, HostCategoryId,
+    HostCategoryUrlId, HostId, HostKind, HostName, HostUrl, Netblock, Percent, Reach, SiteId, SiteName,
 };
 use crate::oci::{MediaType, RepositoryName, Tag};
 
@@ -45,6 +45,11 @@ impl Time {
     /// Whole seconds since 1970.
     pub fn unix_seconds(self) -> i64 {
         self.0.as_second()
+    }
+
+    /// A moment so long before.
+    pub(super) fn before(self, duration: jiff::SignedDuration) -> Self {
+        Self(self.0.saturating_sub(duration).unwrap_or(jiff::Timestamp::MIN))
     }
 
     fn in_utc(self) -> jiff::civil::DateTime {
@@ -185,6 +190,7 @@ text!(
     RepositoryName,
     Tag,
     MediaType,
+    HostKind,
 );
 
 fn in_range<T>(value: Option<T>) -> deserialize::Result<T> {
@@ -198,6 +204,8 @@ number! {
     HostCategoryId: |it: &HostCategoryId| it.0, |it| Ok(HostCategoryId(it));
     HostCategoryUrlId: |it: &HostCategoryUrlId| it.0, |it| Ok(HostCategoryUrlId(it));
     Asn: |it: &Asn| i64::from(it.number()), |it| in_range(u32::try_from(it).ok().and_then(Asn::new));
+    Percent: |it: &Percent| i64::from(it.number()), |it| in_range(u8::try_from(it).ok().and_then(Percent::new));
+    Bytes: |it: &Bytes| it.number().cast_signed(), |it| in_range(u64::try_from(it).ok().and_then(Bytes::new));
     Bandwidth: |it: &Bandwidth| i64::from(it.megabits()), |it| in_range(u32::try_from(it).ok().and_then(Bandwidth::new));
 }
 

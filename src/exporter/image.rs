@@ -1,4 +1,7 @@
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use tokio::sync::Semaphore;
 
@@ -27,6 +30,12 @@ pub(super) struct Closure {
 }
 
 impl Closure {
+    /// Something in it that is withdrawn.
+    pub(super) fn find_withdrawn(&self, withdrawn: &BTreeSet<Digest>) -> Option<Digest> {
+        // Few are withdrawn, and most images are large.
+        withdrawn.iter().find(|it| it.sha256().is_some_and(|it| self.entries.contains_key(it))).copied()
+    }
+
     /// The blobs, manifests left out.
     pub(super) fn blobs(&self) -> impl Iterator<Item = (Digest, u64)> {
         let is_blob = |(_, (_, kind)): &(_, &(u64, Kind))| *kind == Kind::Blob;

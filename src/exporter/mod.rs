@@ -17,7 +17,9 @@ pub use image::{CHILDREN_LIMIT, DEPTH_LIMIT, MANIFESTS_LIMIT};
 pub use observer::{Observer, Transfer};
 pub use run::Exporter;
 pub use selection::CategoryConfig;
-pub use summary::{CategorySummary, Fault, Fetched, ForeignLayer, Refusal, Summary, Unmatched};
+pub use summary::{
+    CategorySummary, Fault, Fetched, ForeignLayer, Refusal, Summary, Unmatched, WithdrawnImage,
+};
 
 /// Runs what waits for the disk where it holds up nobody.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {

@@ -9,7 +9,7 @@ use tokio::sync::Semaphore;
 
 use super::{
     CategoryConfig, CategorySummary, Error, Fault, ForeignLayer, ImageError, Observer, Refusal, Summary,
-    blocking,
+    WithdrawnImage, blocking,
     image::{Closure, Manifests, Wanted, add_entry},
     listing::Listing,
     selection::Selection,
@@ -40,6 +40,16 @@ pub struct Exporter {
 struct Image {
     digest: Digest,
     closure: Closure,
+}
+
+/// What became of a tag.
+enum Exported {
+    /// All of it is in the pool.
+    Image(Image),
+    /// The origin does not have it any more.
+    Gone,
+    /// This of it is withdrawn.
+    Withdrawn(Digest),
 }
 
 impl Exporter {
@@ -77,6 +87,7 @@ impl Exporter {
         let transfers = Transfers::new(self.registry.clone(), writer.clone(), permits.clone(), observer);
         let mut run = Run {
             exporter: self,
+            withdrawn: self.tree.list_withdrawn()?,
             manifests: Manifests { writer: writer.clone(), origin: Some((self.registry.clone(), permits)) },
             transfers: Arc::new(transfers),
             previous: load_states(&writer, &self.selections)?,
@@ -112,6 +123,8 @@ fn load_states(writer: &Writer, selections: &[Selection]) -> Result<Vec<State>, 
 /// One export under way.
 struct Run<'a> {
     exporter: &'a Exporter,
+    /// What no category may have.
+    withdrawn: BTreeSet<Digest>,
     writer: Arc<Writer>,
     manifests: Manifests,
     transfers: Arc<Transfers<'a>>,
@@ -135,11 +148,15 @@ impl Run<'_> {
         self.summary.tags = images.len();
         let (exporter, manifests, transfers) =
             (self.exporter, self.manifests.clone(), self.transfers.clone());
+        let withdrawn = self.withdrawn.clone();
+        let withdrawn = &withdrawn;
         let mut results = stream::iter(images)
             .map(|(name, tag)| {
                 let (manifests, transfers) = (manifests.clone(), transfers.clone());
                 async move {
-                    let result = export_image(&exporter.registry, &manifests, &transfers, &name, &tag).await;
+                    let image = (&name, &tag);
+                    let result =
+                        export_image(&exporter.registry, &manifests, &transfers, withdrawn, image).await;
                     (name, tag, result)
                 }
             })
@@ -223,9 +240,9 @@ impl Run<'_> {
     }
 
     /// Adds an image to the categories that take it; if it failed, as it was before.
-    async fn add_result(&mut self, name: RepositoryName, tag: Tag, result: Result<Option<Image>, Failure>) {
+    async fn add_result(&mut self, name: RepositoryName, tag: Tag, result: Result<Exported, Failure>) {
         match result {
-            Ok(Some(image)) => {
+            Ok(Exported::Image(image)) => {
                 self.summary.fetched.manifests += image.closure.fetched;
                 self.add_foreign(&name, &tag, &image.closure);
                 let selections = &self.exporter.selections;
@@ -236,13 +253,20 @@ impl Run<'_> {
                 }
             }
             // Removed since the list was made.
-            Ok(None) => {}
+            Ok(Exported::Gone) => {}
+            Ok(Exported::Withdrawn(digest)) => self.add_withdrawn(&name, &tag, digest),
             Err(failure) => {
                 self.keep.extend(failure.keep);
                 self.add_fault(name.as_str(), Some(tag.as_str()), failure.error);
                 self.keep_tag(&name, &tag).await;
             }
         }
+    }
+
+    fn add_withdrawn(&mut self, name: &RepositoryName, tag: &Tag, digest: Digest) {
+        self.observer.note(&format!("{name}:{tag} is left out: {digest} is withdrawn"));
+        let (repository, tag) = (name.clone(), tag.to_string());
+        self.summary.withdrawn.push(WithdrawnImage { repository, tag, digest });
     }
 
     fn add_foreign(&mut self, name: &RepositoryName, tag: &Tag, closure: &Closure) {
@@ -289,7 +313,10 @@ impl Run<'_> {
                 continue;
             };
             match self.load_image(previous, name, digest).await {
-                Ok(image) => add_image(&mut self.next[number], name, tag, &image),
+                Ok(image) => match image.closure.find_withdrawn(&self.withdrawn) {
+                    Some(digest) => self.add_withdrawn(name, tag, digest),
+                    None => add_image(&mut self.next[number], name, tag, &image),
+                },
                 Err(error) => self.add_fault(name.as_str(), Some(tag.as_str()), error),
             }
         }
@@ -319,7 +346,7 @@ impl Run<'_> {
         let serial = now.as_second().max(self.writer.last_serial()? + 1);
         let states = std::mem::take(&mut self.next).into_iter().zip(std::mem::take(&mut self.previous));
         for (selection, (mut state, previous)) in self.exporter.selections.iter().zip(states) {
-            if state.repositories.is_empty() {
+            if state.repositories.is_empty() && !self.lost_to_withdrawal(selection) {
                 self.refuse(selection);
                 continue;
             }
@@ -335,7 +362,16 @@ impl Run<'_> {
         (self.summary.fetched.blobs, self.summary.fetched.bytes) = self.transfers.counts();
         self.summary.faults.sort();
         self.summary.foreign_layers.sort();
+        self.summary.withdrawn.sort();
+        self.summary.withdrawn.dedup();
         Ok(())
+    }
+
+    /// Is something of this category left out because it is withdrawn?
+    fn lost_to_withdrawal(&self, selection: &Selection) -> bool {
+        let takes =
+            |it: &WithdrawnImage| it.tag.parse().is_ok_and(|tag: Tag| selection.takes(&it.repository, &tag));
+        self.summary.withdrawn.iter().any(takes)
     }
 
     /// A category without any image is a slip in the configuration, or at the origin: written, it would
@@ -353,7 +389,7 @@ impl Run<'_> {
         for (digest, (size, kind)) in &previous.entries {
             let name = Digest::Sha256(*digest);
             let since = previous.former.get(&name).copied().unwrap_or(now.as_second());
-            let is_former = !state.entries.contains_key(digest);
+            let is_former = !state.entries.contains_key(digest) && !self.withdrawn.contains(&name);
             if is_former && now.as_second() - since < limit && self.writer.has_blob(&name, *size) {
                 state.entries.insert(*digest, (*size, *kind));
                 state.former.insert(name, since);
@@ -418,21 +454,26 @@ impl<T: Into<ImageError>> From<T> for Failure {
     }
 }
 
-/// Brings all of an image into the pool: one HEAD, and then only what is not there yet. `None` if the
-/// origin does not have the tag.
+/// Brings all of an image into the pool: one HEAD, and then only what is not there yet.
 async fn export_image(
     registry: &Registry,
     manifests: &Manifests,
     transfers: &Transfers<'_>,
-    name: &RepositoryName,
-    tag: &Tag,
-) -> Result<Option<Image>, Failure> {
+    withdrawn: &BTreeSet<Digest>,
+    (name, tag): (&RepositoryName, &Tag),
+) -> Result<Exported, Failure> {
     let head = {
         let _permit = transfers.permits.acquire().await.expect("it is never closed");
         registry.head_manifest(name, &Reference::Tag(tag.clone())).await?
     };
-    let Some(ManifestHead { digest, media_type, size }) = head else { return Ok(None) };
+    let Some(ManifestHead { digest, media_type, size }) = head else { return Ok(Exported::Gone) };
+    if withdrawn.contains(&digest) {
+        return Ok(Exported::Withdrawn(digest));
+    }
     let closure = manifests.resolve(name, Wanted { digest, media_type, size }).await?;
+    if let Some(digest) = closure.find_withdrawn(withdrawn) {
+        return Ok(Exported::Withdrawn(digest));
+    }
     // One bad blob does not stop the others: they wait in the pool for the next run.
     let results: Vec<_> = stream::iter(closure.blobs().collect::<Vec<_>>())
         .map(|(digest, size)| transfers.fetch(name, digest, size))
@@ -441,7 +482,7 @@ async fn export_image(
         .await;
     let fetched: Result<(), ImageError> = results.into_iter().collect();
     match fetched {
-        Ok(()) => Ok(Some(Image { digest, closure })),
+        Ok(()) => Ok(Exported::Image(Image { digest, closure })),
         Err(error) => {
             let keep = closure.entries.keys().map(|it| Digest::Sha256(*it)).collect();
             Err(Failure { error, keep })

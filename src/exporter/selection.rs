@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::Error;
 use crate::{
     mirror::CategoryName,
+    mirrorlist::Publish,
     oci::{RepositoryName, Tag},
 };
 
@@ -23,6 +24,12 @@ pub struct CategoryConfig {
     /// Tags of these repositories, by name or pattern.
     #[serde(default = "everything")]
     pub tags: Vec<String>,
+    /// When a tag that moved is answered anew, by every machine that serves with this: a table of `hosts` (so
+    /// many mirrors hold all that is new), `share` (so many percent of them do) and `after` (so long ago it
+    /// moved, at the latest): the first that is so. Until then it answers its former manifest. Without it: at
+    /// once.
+    #[serde(default)]
+    pub publish: Option<Publish>,
 }
 
 fn everything() -> Vec<String> {
@@ -118,7 +125,12 @@ mod tests {
     fn selection(repositories: &[&str], tags: &[&str]) -> Result<Selection, Error> {
         let list = |it: &[&str]| it.iter().map(|it| (*it).to_owned()).collect();
         let name = "c".parse().unwrap();
-        Selection::new(&CategoryConfig { name, repositories: list(repositories), tags: list(tags) })
+        Selection::new(&CategoryConfig {
+            name,
+            repositories: list(repositories),
+            tags: list(tags),
+            publish: None,
+        })
     }
 
     #[test]

@@ -20,6 +20,8 @@ pub struct Summary {
     pub removed: u64,
     /// Layers whose owner forbids copies; they are not in the tree.
     pub foreign_layers: Vec<ForeignLayer>,
+    /// Images that are not in the tree, for something of them is withdrawn.
+    pub withdrawn: Vec<WithdrawnImage>,
     /// What could not be exported. Not empty: the command fails, though all else was exported.
     pub faults: Vec<Fault>,
     /// Categories that would have nothing in them, and were left as they are. Not empty: the command fails.
@@ -107,6 +109,17 @@ impl std::fmt::Display for Unmatched {
         let Self { category, key, pattern } = self;
         write!(f, "category {category}: nothing at the origin fits `{pattern}` in `{key}`")
     }
+}
+
+/// An image that was left out.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct WithdrawnImage {
+    /// Of the image.
+    pub repository: RepositoryName,
+    /// Of the image.
+    pub tag: String,
+    /// What of it is withdrawn.
+    pub digest: Digest,
 }
 
 /// What could not be exported, and why.

@@ -162,6 +162,7 @@ impl World {
             name: name.parse().unwrap(),
             repositories: repositories.iter().map(|it| (*it).to_owned()).collect(),
             tags: vec!["*".to_owned()],
+            publish: None,
         });
     }
 
@@ -657,4 +658,50 @@ async fn a_category_that_was_taken_out_stays_until_its_folder_goes() {
                 its folder from the tree, then run `portolan scan`";
     assert_eq!(*world.notes.0.lock().unwrap(), [note]);
     assert_eq!(world.tags().len(), 2);
+}
+
+#[tokio::test]
+async fn what_is_withdrawn_leaves_the_tree_and_stays_out() {
+    let mut world = World::new().await;
+    let withdraw = |world: &World, bytes: &[&[u8]]| {
+        let digests = bytes.iter().map(|it| Digest::of(it)).collect();
+        world.tree().replace_withdrawn(&digests).unwrap();
+    };
+    world.change(|content| {
+        for text in ["good", "bad"] {
+            let image = content.image(text);
+            content.tag(&format!("app:{text}"), &image);
+        }
+    });
+    world.export(1000).await;
+    assert!(world.holds("main", b"bad"));
+
+    withdraw(&world, &[b"bad"]);
+    let summary = world.export(2000).await;
+    assert!(summary.faults.is_empty());
+    assert_eq!(summary.withdrawn.iter().map(|it| it.tag.as_str()).collect::<Vec<_>>(), ["bad"]);
+    assert_eq!(world.tags(), ["app:good"]);
+    assert!(!world.holds("main", b"bad") && !world.tree().pool_path(&Digest::of(b"bad")).exists());
+    assert!(world.holds("main", b"config of bad"), "what is not withdrawn is former");
+    assert!(world.holds("main", b"good") && world.holds("main", b"base"));
+    let summary = world.export(2001).await;
+    assert!(!summary.categories[0].changed, "it stays out");
+    assert!(!world.requests().iter().any(|it| it.contains(&Digest::of(b"bad").to_string())));
+
+    // An image that cannot be asked for stays as it was, but for what is withdrawn.
+    world.change(|content| {
+        content.broken.insert("/v2/app/manifests/good".to_owned(), vec![Answer::new(403, b"")]);
+    });
+    withdraw(&world, &[b"bad", b"good"]);
+    let summary = world.export(2002).await;
+    assert_eq!((summary.faults.len(), summary.withdrawn.len()), (1, 2), "{summary:?}");
+    assert!(world.tags().is_empty() && !world.holds("main", b"good"));
+
+    world.change(|content| content.broken.clear());
+    withdraw(&world, &[]);
+    world.export(2003).await;
+    assert_eq!(world.tags(), ["app:bad", "app:good"], "restored");
+
+    std::fs::write(world.tree().path().join(".portolan/withdrawn"), "all\n").unwrap();
+    assert!(world.try_export(2004).await.is_err(), "no export while it is not known what is withdrawn");
 }

@@ -4,6 +4,7 @@ mod category;
 mod crawl;
 mod host;
 mod invisible;
+mod kind;
 mod netblock;
 mod place;
 mod site;
@@ -14,6 +15,7 @@ pub use host::{
     Asn, AsnError, Bandwidth, BandwidthError, HostName, HostNameError, HostUrl, HostUrlError, Scheme,
 };
 pub use invisible::is_invisible;
+pub use kind::{Bytes, BytesError, HostKind, HostKindError, Percent, PercentError};
 pub use netblock::{Netblock, NetblockError};
 pub use place::{Continent, Country, Place, PlaceError};
 pub use site::{CategoryId, HostCategoryId, HostCategoryUrlId, HostId, SiteId, SiteName, SiteNameError};

@@ -40,3 +40,16 @@ pub fn choose<'a>(
     offers.truncate(DUPLICATES);
     Answer::Mirror { offer, duplicates: offers }
 }
+
+/// The host that a client was given at a place of its ranking, as the ranking is now.
+pub fn find_given<'a>(
+    snapshot: &'a Snapshot,
+    client: &Client<'_>,
+    wanted: &Wanted<'_>,
+    place: usize,
+) -> Option<Offer<'a>> {
+    // If these are fewer, they are all there are.
+    let most = place.saturating_add(1);
+    let offers = rank(snapshot, client, &Wanted { most, ..*wanted });
+    offers.get(place.checked_rem(offers.len())?).copied()
+}

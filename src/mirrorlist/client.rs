@@ -25,6 +25,8 @@ pub struct Policy {
     pub https_only: bool,
     /// Names of sites whose hosts are never named.
     pub avoided_sites: Vec<String>,
+    /// Countries whose hosts are never named, by whatever name clients come.
+    pub embargoed: Vec<Country>,
 }
 
 /// Who asks.

@@ -1,6 +1,8 @@
 use roaring::RoaringBitmap;
 
-use super::rows::{BlobKind, BlobRow, CategoryRow, ContentRows, Hash, ReferrerRow, RepositoryRow};
+use super::rows::{
+    BlobKind, BlobRow, CategoryRow, ContentRows, Hash, MovedTagRow, ReferrerRow, RepositoryRow,
+};
 use crate::{
     mirror::CategoryId,
     oci::{Digest, MediaType, RepositoryName, Tag},
@@ -15,6 +17,8 @@ pub struct Content {
     starts: Vec<u32>,
     /// Of each category, in the order of `rows.categories`.
     sets: Vec<RoaringBitmap>,
+    /// The new blobs of each of `rows.moved_tags`.
+    new_blobs: Vec<RoaringBitmap>,
 }
 
 /// Why rows make no snapshot.
@@ -44,8 +48,11 @@ impl Content {
         rows.referrers.sort_unstable_by(|a, b| (a.subject, &a.descriptor).cmp(&(b.subject, &b.descriptor)));
         let read = |it: &CategoryRow| read_set(&it.blobs, || format!("the category {}", it.name));
         let sets = rows.categories.iter().map(read).collect::<Result<_, _>>()?;
+        let read =
+            |it: &MovedTagRow| read_set(&it.new_blobs, || format!("the tag {}:{}", it.repository, it.tag));
+        let new_blobs = rows.moved_tags.iter().map(read).collect::<Result<_, _>>()?;
         let starts = starts(&rows.blobs);
-        Ok(Self { rows, starts, sets })
+        Ok(Self { rows, starts, sets, new_blobs })
     }
 
     /// What it was built from, sorted.
@@ -85,6 +92,11 @@ impl Content {
     /// All categories and the numbers of the blobs they have.
     pub fn list_categories(&self) -> impl Iterator<Item = (&CategoryRow, &RoaringBitmap)> {
         self.rows.categories.iter().zip(&self.sets)
+    }
+
+    /// The tags that moved, and the numbers of what came with it.
+    pub(super) fn list_moved_tags(&self) -> impl Iterator<Item = (&MovedTagRow, &RoaringBitmap)> {
+        self.rows.moved_tags.iter().zip(&self.new_blobs)
     }
 
     /// Has this category that blob?
@@ -185,6 +197,7 @@ mod tests {
     fn referrers_are_those_of_the_subject() {
         let row = |subject: u8, descriptor: &str| ReferrerRow {
             subject: [subject; 32],
+            manifest: [0; 32],
             artifact_type: None,
             descriptor: descriptor.to_owned(),
         };

@@ -2,7 +2,7 @@ use std::{cmp::Reverse, collections::HashMap, net::IpAddr};
 
 use super::{
     netblocks::NetblockMap,
-    rows::{HostRow, HostRows},
+    rows::{Hash, HostRow, HostRows},
 };
 use crate::mirror::{Continent, Country, Netblock, Place, Reach};
 
@@ -23,6 +23,8 @@ pub struct Hosts {
     by_continent: HashMap<Continent, Vec<Candidate>>,
     countries: NetblockMap<Option<Country>>,
     redirects: HashMap<Country, Continent>,
+    /// Digests that are not answered any more; whether for legal reasons.
+    withdrawn: HashMap<Hash, bool>,
 }
 
 /// A host, and what it takes to pass it over without a look at its row.
@@ -44,8 +46,11 @@ impl Hosts {
     /// Builds the indexes. A netblock that cannot be read is passed over: the database's own checks
     /// let none in, and one bad row must not stop all others.
     pub fn new(rows: HostRows) -> Self {
-        let mut hosts =
-            Self { redirects: rows.continent_redirects.iter().copied().collect(), ..Self::default() };
+        let mut hosts = Self {
+            redirects: rows.continent_redirects.iter().copied().collect(),
+            withdrawn: rows.withdrawn.iter().map(|it| (it.digest, it.legal)).collect(),
+            ..Self::default()
+        };
         for (netblock, country) in &rows.netblock_countries {
             if let Ok(netblock) = netblock.parse::<Netblock>() {
                 *hosts.countries.entry(netblock.network()) = Some(*country);
@@ -116,6 +121,11 @@ impl Hosts {
     /// The country that the operator gave to the address's network.
     pub fn find_country(&self, address: IpAddr) -> Option<Country> {
         self.countries.find(address).copied().flatten()
+    }
+
+    /// Is this digest withdrawn? And if so, for legal reasons?
+    pub fn find_withdrawn(&self, digest: &Hash) -> Option<bool> {
+        self.withdrawn.get(digest).copied()
     }
 
     /// The continent a country counts to: the operator's redirect, else the map's.

@@ -3,6 +3,7 @@
 mod answer;
 mod client;
 mod content;
+mod gate;
 mod holdings;
 mod hosts;
 mod netblocks;
@@ -11,12 +12,13 @@ mod repeat;
 pub mod rows;
 mod snapshot;
 
-pub use answer::{Answer, choose};
+pub use answer::{Answer, choose, find_given};
 pub use client::{Client, Location, Policy, network};
 pub use content::{Content, RowsError};
+pub use gate::{Gate, HeldTag, LONGEST_HOLD, Publish, PublishRules};
 pub use holdings::{Holding, Holdings};
 pub use hosts::Hosts;
 pub use netblocks::NetblockMap;
-pub use ranking::{Class, Exclusion, HOLDINGS_AGE, MINIMUM, Offer, Wanted, explain, rank};
-pub use repeat::{Attempt, Repeats, Start};
-pub use snapshot::Snapshot;
+pub use ranking::{Class, Exclusion, HOLDINGS_AGE, MINIMUM, Offer, Turn, Wanted, explain, rank};
+pub use repeat::{Attempt, RepeatConfig, Repeats, Start};
+pub use snapshot::{Missing, Snapshot};

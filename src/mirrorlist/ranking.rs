@@ -8,7 +8,7 @@ use super::{
     rows::{HostCategoryRow, HostRow, HostUrlRow},
     snapshot::Snapshot,
 };
-use crate::mirror::{Country, Reach, Scheme};
+use crate::mirror::{Country, HostId, HostKind, Reach, Scheme};
 
 /// Hosts all over the world join a list only while nearer ones are fewer than this.
 pub const MINIMUM: usize = 5;
@@ -18,6 +18,12 @@ pub const HOLDINGS_AGE: i64 = 7 * 24 * 60 * 60;
 
 /// So far away, in kilometres, a host weighs half of what it does next door.
 const HALVING_DISTANCE: f64 = 1000.0;
+
+/// The share of a new host's weight that counts on its first day.
+const FIRST_SHARE: f64 = 0.05;
+
+/// After so many seconds without a lie all of a host's weight counts: 5 days.
+const RAMP: i64 = 5 * 24 * 60 * 60;
 
 /// How a host came to be near a client. Earlier ones go first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -54,6 +60,8 @@ pub struct Wanted<'a> {
     pub repository: &'a str,
     /// The blob's number.
     pub number: u32,
+    /// The blob's size, in bytes.
+    pub size: u64,
     /// So many hosts are enough.
     pub most: usize,
 }
@@ -69,10 +77,34 @@ pub struct Offer<'a> {
     pub url: &'a HostUrlRow,
     /// How it came to be near.
     pub class: Class,
+    /// Before or after all classes.
+    pub turn: Turn,
     /// From client to host in kilometres, where both places are known.
     pub distance: Option<f64>,
     /// The lower, the earlier inside its class.
     pub score: f64,
+}
+
+/// What goes before the classes: hosts of an earlier turn come first, however far away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Turn {
+    /// It is known to answer by the client's address family.
+    Proven,
+    /// It is known to answer by the other family only. A client with IPv6 alone could not reach it.
+    Unproven,
+    /// A CDN: paid for, so only when no other host can serve.
+    Spill,
+}
+
+impl fmt::Display for Turn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Proven => "proven",
+            Self::Unproven => "unproven",
+            Self::Spill => "spill",
+        })
+    }
 }
 
 /// Why a host is not offered.
@@ -87,10 +119,18 @@ pub enum Exclusion {
     AutoOff(String),
     /// Taken out of all answers for a while.
     Drained,
+    /// It stands in a country that the operators have nothing to do with.
+    Embargoed,
     /// The endpoint avoids its site.
     AvoidedSite,
     /// The endpoint names other countries.
     OutsideEndpoint,
+    /// It takes no files of this size.
+    TooLarge,
+    /// This server has sent to it all that it may today.
+    Spent,
+    /// It serves a share of the clients, and this one is not among them.
+    NotInShare,
     /// It opted in to no category that has the blob.
     NotOptedIn,
     /// It opted in, and no crawl has looked at it yet.
@@ -109,6 +149,8 @@ pub enum Exclusion {
     Private,
     /// It serves other countries only.
     CountryNotAllowed,
+    /// It does not serve the client's country.
+    CountryDenied,
     /// Enough nearer hosts were found.
     NotNeeded,
 }
@@ -120,8 +162,12 @@ impl fmt::Display for Exclusion {
             Self::AdminOff => "switched off by the operators",
             Self::AutoOff(reason) => return write!(f, "switched off by the crawler: {reason}"),
             Self::Drained => "drained",
+            Self::Embargoed => "stands in a country under embargo",
             Self::AvoidedSite => "the endpoint avoids its site",
             Self::OutsideEndpoint => "the endpoint names other countries",
+            Self::TooLarge => "takes no files of this size",
+            Self::Spent => "was sent all that it takes in a day",
+            Self::NotInShare => "serves a share of the clients, and this one is not among them",
             Self::NotOptedIn => "not opted in to a category that has this",
             Self::NotCrawled => "not crawled yet",
             Self::LacksBlob => "the last crawl did not find this there",
@@ -131,6 +177,7 @@ impl fmt::Display for Exclusion {
             Self::Unproven => "was never seen to answer",
             Self::Private => "private, and the client is not in its networks",
             Self::CountryNotAllowed => "serves other countries only",
+            Self::CountryDenied => "does not serve the client's country",
             Self::NotNeeded => "far away, and enough nearer hosts were found",
         })
     }
@@ -141,44 +188,88 @@ impl fmt::Display for Exclusion {
 pub fn rank<'a>(snapshot: &'a Snapshot, client: &Client<'_>, wanted: &Wanted<'_>) -> Vec<Offer<'a>> {
     // A host of which it is not known that it answers by the client's address family is better than
     // none, and worse than any of which it is: a client with IPv6 only could not reach it at all.
-    let (mut offers, mut unproven) = (Vec::<Offer<'a>>::new(), Vec::<Offer<'a>>::new());
+    let mut turns = Turns::default();
     let question = question(client.network(), wanted.repository);
     for (class, group) in groups(snapshot, client) {
-        if offers.len() >= wanted.most || (class == Class::Global && offers.len() >= MINIMUM) {
+        let proven = turns.proven.len();
+        if proven >= wanted.most || (class == Class::Global && proven >= MINIMUM) {
             break;
         }
-        let mut best = Best::new(wanted.most - offers.len());
-        let mut others = Best::new(wanted.most.saturating_sub(unproven.len()));
+        let mut found = turns.room(wanted.most);
         let mut hurdles = [Hurdle::default(), Hurdle::default()];
         for candidate in group {
             let drawn = draw(question, candidate.id);
             let is_proven = if client.address.is_ipv4() { candidate.ipv4 } else { candidate.ipv6 };
+            let best = found.proven.worst();
             let height = if is_proven {
-                hurdles[0].height(best.worst(), candidate.bandwidth)
+                hurdles[0].height(best, candidate.bandwidth)
             } else {
                 // Once there are enough of the best, nobody needs others.
-                hurdles[1].height(others.worst().min(best.worst()), candidate.bandwidth)
+                hurdles[1].height(found.unproven.worst().min(best), candidate.bandwidth)
             };
             if drawn < height {
                 continue;
             }
             let host = &snapshot.hosts.list()[candidate.index as usize];
             // What leaves a host out of a near class leaves it out of every farther one, too.
-            let is_taken = || offers.iter().chain(&unproven).any(|it| it.host.id == host.id);
             if trim(host, client, class).is_none()
-                && !is_taken()
-                && let Ok((category, url)) = examine(snapshot, client, wanted.number, host)
+                && !turns.has(host.id)
+                && let Ok((category, url)) = examine(snapshot, client, wanted, host)
             {
-                let list = if reach(url, client.address) == Reach::Up { &mut best } else { &mut others };
-                list.insert(Offer::new(candidate, drawn, host, category, url, class, client));
+                found.insert(Offer::new(candidate, drawn, host, category, url, class, client));
             }
         }
-        offers.append(&mut best.offers);
-        unproven.append(&mut others.offers);
+        turns.append(found);
     }
-    offers.append(&mut unproven);
+    let mut offers = turns.proven;
+    offers.append(&mut turns.unproven);
+    offers.append(&mut turns.spill);
     offers.truncate(wanted.most);
     offers
+}
+
+/// Offers by their turn, nearer classes first.
+#[derive(Default)]
+struct Turns<'a> {
+    proven: Vec<Offer<'a>>,
+    unproven: Vec<Offer<'a>>,
+    spill: Vec<Offer<'a>>,
+}
+
+impl<'a> Turns<'a> {
+    /// For the hosts of one more class, when so many are wanted in all.
+    fn room(&self, most: usize) -> Found<'a> {
+        let best = |offers: &[Offer<'a>]| Best::new(most.saturating_sub(offers.len()));
+        Found { proven: best(&self.proven), unproven: best(&self.unproven), spill: best(&self.spill) }
+    }
+
+    fn has(&self, host: HostId) -> bool {
+        let Self { proven, unproven, spill } = self;
+        proven.iter().chain(unproven).chain(spill).any(|it| it.host.id == host)
+    }
+
+    fn append(&mut self, mut found: Found<'a>) {
+        self.proven.append(&mut found.proven.offers);
+        self.unproven.append(&mut found.unproven.offers);
+        self.spill.append(&mut found.spill.offers);
+    }
+}
+
+/// The best hosts of a class, by their turn.
+struct Found<'a> {
+    proven: Best<'a>,
+    unproven: Best<'a>,
+    spill: Best<'a>,
+}
+
+impl<'a> Found<'a> {
+    fn insert(&mut self, offer: Offer<'a>) {
+        match offer.turn {
+            Turn::Proven => self.proven.insert(offer),
+            Turn::Unproven => self.unproven.insert(offer),
+            Turn::Spill => self.spill.insert(offer),
+        }
+    }
 }
 
 /// The best hosts of a class, in order, and no more than are needed.
@@ -236,7 +327,7 @@ pub fn explain<'a>(
 ) -> (Vec<Offer<'a>>, Vec<(&'a HostRow, Exclusion)>) {
     let offers = rank(snapshot, client, &Wanted { most: usize::MAX, ..*wanted });
     let is_offered = |host: &HostRow| offers.iter().any(|it| it.host.id == host.id);
-    let reason = |host| match examine(snapshot, client, wanted.number, host) {
+    let reason = |host| match examine(snapshot, client, wanted, host) {
         Err(reason) => reason,
         Ok(_) => trim(host, client, Class::Global).unwrap_or(Exclusion::NotNeeded),
     };
@@ -264,25 +355,28 @@ fn trim(host: &HostRow, client: &Client<'_>, class: Class) -> Option<Exclusion> 
     if host.private {
         return Some(Exclusion::Private);
     }
-    let is_allowed = |country: Country| host.countries_allowed.contains(&country);
-    let allowed = host.countries_allowed.is_empty() || client.country.is_some_and(is_allowed);
-    (!allowed).then_some(Exclusion::CountryNotAllowed)
+    let is_in = |countries: &[Country]| client.country.is_some_and(|it| countries.contains(&it));
+    if !host.countries_allowed.is_empty() && !is_in(&host.countries_allowed) {
+        return Some(Exclusion::CountryNotAllowed);
+    }
+    is_in(&host.countries_denied).then_some(Exclusion::CountryDenied)
 }
 
 /// Can this host serve the blob to this client at all, and under which URL?
 fn examine<'a>(
     snapshot: &Snapshot,
     client: &Client<'_>,
-    number: u32,
+    wanted: &Wanted<'_>,
     host: &'a HostRow,
 ) -> Result<(&'a HostCategoryRow, &'a HostUrlRow), Exclusion> {
     is_switched_on(host)?;
     suits_policy(host, client)?;
-    let category = find_holding(snapshot, client.at, number, host)?;
+    takes(snapshot, client, wanted, host)?;
+    let category = find_holding(snapshot, client.at, wanted.number, host)?;
     Ok((category, choose_url(category, client)?))
 }
 
-fn is_switched_on(host: &HostRow) -> Result<(), Exclusion> {
+pub(super) fn is_switched_on(host: &HostRow) -> Result<(), Exclusion> {
     match &host.auto_disabled {
         _ if !host.user_active => Err(Exclusion::UserOff),
         _ if !host.admin_active => Err(Exclusion::AdminOff),
@@ -294,6 +388,9 @@ fn is_switched_on(host: &HostRow) -> Result<(), Exclusion> {
 
 fn suits_policy(host: &HostRow, client: &Client<'_>) -> Result<(), Exclusion> {
     let policy = client.policy;
+    if host.country.is_some_and(|it| policy.embargoed.contains(&it)) {
+        return Err(Exclusion::Embargoed);
+    }
     if policy.avoided_sites.contains(&host.site_name) {
         return Err(Exclusion::AvoidedSite);
     }
@@ -301,7 +398,27 @@ fn suits_policy(host: &HostRow, client: &Client<'_>) -> Result<(), Exclusion> {
     if named { Ok(()) } else { Err(Exclusion::OutsideEndpoint) }
 }
 
+/// Does the host take this file for this client? Its limits are its own or the operator's.
+fn takes(
+    snapshot: &Snapshot,
+    client: &Client<'_>,
+    wanted: &Wanted<'_>,
+    host: &HostRow,
+) -> Result<(), Exclusion> {
+    if host.max_file_size.is_some_and(|it| wanted.size > it) {
+        return Err(Exclusion::TooLarge);
+    }
+    if snapshot.spent.contains(&host.id) {
+        return Err(Exclusion::Spent);
+    }
+    // By the client's network alone: one client stays in or out, whatever it asks for.
+    let place = || draw(question(client.network(), "share"), host.id.0) as f64 / DRAWS * 100.0;
+    let is_in_share = host.client_share >= 100 || place() <= f64::from(host.client_share);
+    if is_in_share { Ok(()) } else { Err(Exclusion::NotInShare) }
+}
+
 /// The opt-in under which the host was found, not too long ago, to hold the blob.
+/// A host that fetches what it lacks holds all of its categories by the operator's word.
 fn find_holding<'a>(
     snapshot: &Snapshot,
     at: i64,
@@ -312,6 +429,7 @@ fn find_holding<'a>(
     let mut nearest = Exclusion::NotOptedIn;
     for category in host.categories.iter().filter(|it| snapshot.content.category_has(it.category, number)) {
         nearest = match snapshot.holdings.find(category.id) {
+            _ if host.kind != HostKind::Static => return Ok(category),
             Some(holding) if !holding.blobs.contains(number) => Exclusion::LacksBlob,
             Some(holding) if at - holding.crawled_at > HOLDINGS_AGE => Exclusion::Outdated,
             Some(_) => return Ok(category),
@@ -355,8 +473,14 @@ impl<'a> Offer<'a> {
         client: &Client<'_>,
     ) -> Self {
         let distance = client.place.zip(host.located()).map(|(from, to)| from.distance(to));
-        let score = -(drawn as f64 / DRAWS).ln() / weight(candidate.bandwidth, distance);
-        Self { host, category, url, class, distance, score }
+        let weight = weight(candidate.bandwidth, distance) * ramp(host.clean_since, client.at);
+        let score = -(drawn as f64 / DRAWS).ln() / weight;
+        let turn = match host.kind {
+            HostKind::Cdn => Turn::Spill,
+            _ if reach(url, client.address) == Reach::Up => Turn::Proven,
+            _ => Turn::Unproven,
+        };
+        Self { host, category, url, class, turn, distance, score }
     }
 
     fn order(&self, other: &Self) -> std::cmp::Ordering {
@@ -367,6 +491,12 @@ impl<'a> Offer<'a> {
 /// What a host's share of its class is measured by: never more than its bandwidth.
 fn weight(bandwidth: u32, distance: Option<f64>) -> f64 {
     f64::from(bandwidth) / (1.0 + distance.unwrap_or(0.0) / HALVING_DISTANCE)
+}
+
+/// How much of its weight a host has: it earns it by days without a lie.
+fn ramp(clean_since: i64, at: i64) -> f64 {
+    let days = at.saturating_sub(clean_since).clamp(0, RAMP) as f64 / RAMP as f64;
+    FIRST_SHARE + (1.0 - FIRST_SHARE) * days
 }
 
 /// One number for what the choice depends on, besides the host (FNV-1a, 64 bits).

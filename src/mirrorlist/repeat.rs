@@ -6,22 +6,46 @@ use std::{
     sync::atomic::{AtomicU64, Ordering::Relaxed},
 };
 
+use jiff::SignedDuration;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
 use crate::oci::Digest;
 
-/// The same download from the same start within so many seconds is a repeat.
-const REPEAT_WINDOW: u32 = 60;
+/// How the first and further requests for the same download are told apart, and what these cost.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct RepeatConfig {
+    /// The same download from its beginning within this time is a repeat: 1s to 1h.
+    #[schemars(with = "String")]
+    #[serde(serialize_with = "jiff::fmt::serde::duration::friendly::compact::required")]
+    pub window: SignedDuration,
+    /// A download that is resumed within this time after its last request goes to the next mirror: 1s to 24h.
+    #[schemars(with = "String")]
+    #[serde(serialize_with = "jiff::fmt::serde::duration::friendly::compact::required")]
+    pub resume_window: SignedDuration,
+    /// Repeats of one address that get the fallback in a minute: 0 to 255. Further ones get the next mirror.
+    pub fallbacks_per_address: u8,
+    /// Repeats of all addresses that get the fallback, in percent of a minute's answers: 0 to 100.
+    #[schemars(range(max = 100))]
+    pub fallback_percent: u32,
+    /// Repeats of all addresses that always get the fallback in a minute, for a percentage of a few is none:
+    /// 0 to 1000000.
+    #[schemars(range(max = 1_000_000))]
+    pub fallbacks_always: u32,
+}
 
-/// A download may be resumed so many seconds after its last request and still counts as the same.
-const RESUME_WINDOW: u32 = 3600;
-
-/// Repeats of one address that get the fallback, a minute.
-const FALLBACKS_PER_ADDRESS: u8 = 20;
-
-/// Repeats of all addresses that get the fallback: one in so many answers, that is 5 %.
-const ANSWERS_PER_FALLBACK: u32 = 20;
-
-/// Repeats of all addresses that always get the fallback, a minute: 5 % of a few is none.
-const FALLBACKS_ALWAYS: u32 = 100;
+impl Default for RepeatConfig {
+    fn default() -> Self {
+        Self {
+            window: SignedDuration::from_secs(60),
+            resume_window: SignedDuration::from_hours(1),
+            fallbacks_per_address: 20,
+            fallback_percent: 5,
+            fallbacks_always: 100,
+        }
+    }
+}
 
 /// Downloads remembered at once (512 KiB). More of them push each other out: lossy, and harmless.
 const DOWNLOADS: usize = 1 << 16;
@@ -49,8 +73,21 @@ pub enum Attempt {
     Fallback,
 }
 
+impl Attempt {
+    /// The place of the host that failed the client, as far as this attempt tells: the one of the attempt before.
+    /// After a fallback it may be one that was not given; so it is a reason to look, and no more.
+    pub fn failed_place(self) -> Option<usize> {
+        match self {
+            Self::Place(place) => place.checked_sub(1),
+            // The client began at the first place.
+            Self::Fallback => Some(0),
+        }
+    }
+}
+
 /// The memory. Bounded, without locks; two requests at the same moment may count as one.
 pub struct Repeats {
+    config: RepeatConfig,
     seed: u64,
     downloads: Box<[AtomicU64]>,
     addresses: Box<[AtomicU64]>,
@@ -75,9 +112,10 @@ struct PerMinute(AtomicU64);
 
 impl Repeats {
     /// An empty memory. The seed makes it unknown which downloads share an entry.
-    pub fn new(seed: u64) -> Self {
+    pub fn new(config: RepeatConfig, seed: u64) -> Self {
         let table = |size| (0..size).map(|_| AtomicU64::new(0)).collect();
         Self {
+            config,
             seed,
             downloads: table(DOWNLOADS),
             addresses: table(ADDRESSES),
@@ -99,13 +137,14 @@ impl Repeats {
         self.answers.add(now / 60);
         let window = match start {
             Start::Part => return Attempt::Place(0),
-            Start::Beginning => REPEAT_WINDOW,
-            Start::Resume => RESUME_WINDOW,
+            Start::Beginning => self.config.window,
+            Start::Resume => self.config.resume_window,
         };
         let key = self.key(address, user_agent, digest);
         let slot = &self.downloads[key as usize % DOWNLOADS];
         let mark = (key >> 40) as u32;
-        let before = Entry::read(slot).filter(|it| it.mark == mark && now.wrapping_sub(it.time) < window);
+        let before = Entry::read(slot)
+            .filter(|it| it.mark == mark && i64::from(now.wrapping_sub(it.time)) < window.as_secs());
         let count = before.map_or(0, |it| it.count.saturating_add(1));
         Entry { mark, time: now, count }.write(slot);
         let falls_back = count > 0 && start == Start::Beginning && self.spend_fallback(address, now / 60);
@@ -114,8 +153,8 @@ impl Repeats {
 
     /// Takes one fallback from the budgets of this minute, if there is one left.
     fn spend_fallback(&self, address: IpAddr, minute: u32) -> bool {
-        let most = (self.answers.count(minute) / ANSWERS_PER_FALLBACK).max(FALLBACKS_ALWAYS);
-        if self.fallbacks.count(minute) >= most {
+        let share = u64::from(self.answers.count(minute)) * u64::from(self.config.fallback_percent) / 100;
+        if u64::from(self.fallbacks.count(minute)) >= share.max(self.config.fallbacks_always.into()) {
             return false;
         }
         let key = self.key(address, b"", &Digest::Sha256([0; 32]));
@@ -123,7 +162,7 @@ impl Repeats {
         let mark = (key >> 40) as u32;
         let before = Entry::read(slot).filter(|it| it.mark == mark && it.time == minute);
         let spent = before.map_or(0, |it| it.count);
-        if spent >= FALLBACKS_PER_ADDRESS {
+        if spent >= self.config.fallbacks_per_address {
             return false;
         }
         Entry { mark, time: minute, count: spent + 1 }.write(slot);
@@ -180,7 +219,11 @@ mod tests {
 
     impl Rig {
         fn new() -> Self {
-            Self(Repeats::new(1))
+            Self::with(RepeatConfig::default())
+        }
+
+        fn with(config: RepeatConfig) -> Self {
+            Self(Repeats::new(config, 1))
         }
 
         fn ask(&self, address: &str, blob: u8, start: Start, at: i64) -> Attempt {
@@ -220,6 +263,12 @@ mod tests {
     }
 
     #[test]
+    fn who_comes_back_names_the_place_before() {
+        let places = [Attempt::Place(0), Attempt::Place(1), Attempt::Place(7), Attempt::Fallback];
+        assert_eq!(places.map(Attempt::failed_place), [None, Some(0), Some(6), Some(0)]);
+    }
+
+    #[test]
     fn parts_never_count() {
         let rig = Rig::new();
         for _ in 0..10 {
@@ -241,7 +290,7 @@ mod tests {
         let rig = Rig::new();
         let attempts: Vec<_> = (0..500).map(|_| rig.ask("192.0.2.1", 1, Start::Beginning, 0)).collect();
         let fallbacks = attempts.iter().filter(|it| **it == Attempt::Fallback).count();
-        assert_eq!(fallbacks, usize::from(FALLBACKS_PER_ADDRESS), "at most 5 % of 500");
+        assert_eq!(fallbacks, 20, "at most 5 % of 500");
         assert!(attempts.contains(&Attempt::Place(100)));
     }
 
@@ -253,5 +302,29 @@ mod tests {
             |address: String| (0..5).map(|_| rig.ask(&address, 1, Start::Beginning, 0)).collect::<Vec<_>>();
         let fallbacks = crowds.flat_map(ask).filter(|it| *it == Attempt::Fallback).count();
         assert!((490..=500).contains(&fallbacks), "{fallbacks} of 10,000 answers");
+    }
+
+    #[test]
+    fn the_limits_are_settings() {
+        let config = RepeatConfig {
+            window: SignedDuration::from_secs(5),
+            resume_window: SignedDuration::from_secs(9),
+            fallbacks_per_address: 1,
+            fallback_percent: 0,
+            fallbacks_always: 2,
+        };
+        let rig = Rig::with(config);
+        let ask = |address, at| rig.ask(address, 1, Start::Beginning, at);
+        assert_eq!([ask("192.0.2.1", 0), ask("192.0.2.1", 4)], [Attempt::Place(0), Attempt::Fallback]);
+        assert_eq!(ask("192.0.2.1", 4), Attempt::Place(2), "one fallback for an address");
+        assert_eq!(ask("192.0.2.1", 9), Attempt::Place(0), "the window is over");
+        assert_eq!(rig.ask("192.0.2.1", 1, Start::Resume, 17), Attempt::Place(1));
+        assert_eq!(rig.ask("192.0.2.1", 1, Start::Resume, 26), Attempt::Place(0));
+        assert_eq!([ask("192.0.2.2", 27), ask("192.0.2.2", 28)], [Attempt::Place(0), Attempt::Fallback]);
+        assert_eq!(
+            [ask("192.0.2.3", 28), ask("192.0.2.3", 29)],
+            [Attempt::Place(0), Attempt::Place(1)],
+            "two in all"
+        );
     }
 }

@@ -3,8 +3,8 @@
 use rkyv::{Archive, Deserialize, Serialize};
 
 use crate::mirror::{
-    CategoryId, Continent, Country, HostCategoryId, HostCategoryUrlId, HostId, Place, Reach, Scheme, Serial,
-    SiteId,
+    CategoryId, Continent, Country, HostCategoryId, HostCategoryUrlId, HostId, HostKind, Place, Reach,
+    Scheme, Serial, SiteId,
 };
 
 /// The SHA-256 that names a blob.
@@ -23,6 +23,26 @@ pub struct ContentRows {
     pub referrers: Vec<ReferrerRow>,
     /// All categories that are not retired.
     pub categories: Vec<CategoryRow>,
+    /// Tags that name another manifest than before, as far as that is still there.
+    pub moved_tags: Vec<MovedTagRow>,
+}
+
+/// A tag that names another manifest than before.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq)]
+pub struct MovedTagRow {
+    /// Of which repository.
+    pub repository: String,
+    /// Its name.
+    pub tag: String,
+    /// The manifest before.
+    pub former: Hash,
+    /// When it moved, Unix seconds.
+    pub moved_at: i64,
+    /// The category that it moved in.
+    pub category: CategoryId,
+    /// The numbers of what the new manifest leads to and the former one does not: a roaring bitmap in the
+    /// portable format.
+    pub new_blobs: Vec<u8>,
 }
 
 /// A blob.
@@ -67,6 +87,8 @@ pub struct RepositoryRow {
 pub struct ReferrerRow {
     /// What it speaks about.
     pub subject: Hash,
+    /// Which it is.
+    pub manifest: Hash,
     /// What kind of artifact it is.
     pub artifact_type: Option<String>,
     /// Its descriptor in JSON, as it stands in the answer.
@@ -119,6 +141,17 @@ pub struct HostRows {
     pub netblock_countries: Vec<(String, Country)>,
     /// Countries that count to another continent than the map's.
     pub continent_redirects: Vec<(Country, Continent)>,
+    /// What is not answered any more. It stands here, for this part is taken over first.
+    pub withdrawn: Vec<WithdrawnRow>,
+}
+
+/// A digest that is not answered any more.
+#[derive(Archive, Serialize, Deserialize, Clone, Copy, Debug, PartialEq)]
+pub struct WithdrawnRow {
+    /// Of a manifest or blob, known or not.
+    pub digest: Hash,
+    /// For legal reasons?
+    pub legal: bool,
 }
 
 /// A host with all that ranking asks of it.
@@ -158,6 +191,18 @@ pub struct HostRow {
     pub netblocks: Vec<String>,
     /// If not empty: the only countries it serves.
     pub countries_allowed: Vec<Country>,
+    /// Countries it does not serve.
+    pub countries_denied: Vec<Country>,
+    /// How it comes to have content.
+    pub kind: HostKind,
+    /// So many of a hundred clients may be sent to it.
+    pub client_share: u8,
+    /// What one server may send to it in a day, in bytes.
+    pub daily_bytes: Option<u64>,
+    /// The largest file that is fetched from it, in bytes.
+    pub max_file_size: Option<u64>,
+    /// Since when no crawl found a lie, Unix seconds; at first, since it was added.
+    pub clean_since: i64,
     /// What it opted in to.
     pub categories: Vec<HostCategoryRow>,
 }

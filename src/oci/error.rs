@@ -18,6 +18,8 @@ pub enum ErrorCode {
     TagInvalid,
     /// The operation or path is not offered.
     Unsupported,
+    /// The operators do not allow it.
+    Denied,
     /// Too many requests for now.
     #[serde(rename = "TOOMANYREQUESTS")]
     TooManyRequests,

@@ -13,7 +13,7 @@ use jiff::Timestamp;
 pub use summary::{CategorySummary, Outcome, Summary};
 
 use crate::{
-    database::{self, Database, Part, content},
+    database::{self, Database, Part, content, withdrawal},
     mirror::CategoryName,
     tree::{self, Tree},
 };
@@ -65,6 +65,7 @@ pub enum Error {
 /// `small_blob_limit`, in bytes: blobs up to it are kept in the database, as all manifests are.
 pub fn scan(tree: &Tree, database: &Database, small_blob_limit: u64) -> Result<Summary, Error> {
     let _lock = lock::take(tree)?;
+    tell_withdrawn(tree, database)?;
     let names = tree.category_names()?;
     let mut summary = Summary::default();
     let mut known = database.read(content::load_known)?;
@@ -91,6 +92,13 @@ pub fn scan(tree: &Tree, database: &Database, small_blob_limit: u64) -> Result<S
     }
     summary.removed_blobs = orphans.blobs();
     Ok(summary)
+}
+
+/// Exports read no database: what they leave out has to be told to the tree.
+fn tell_withdrawn(tree: &Tree, database: &Database) -> Result<(), Error> {
+    let withdrawn = database.read(withdrawal::list)?;
+    tree.replace_withdrawn(&withdrawn.into_iter().map(|it| it.digest.into()).collect())?;
+    Ok(())
 }
 
 /// Retires the categories whose folders are gone.

@@ -8,7 +8,10 @@ use jiff::SignedDuration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::mirror::{Country, HostUrl};
+use crate::{
+    mirror::{Country, HostUrl},
+    mirrorlist::RepeatConfig,
+};
 
 /// How requests are answered.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
@@ -35,12 +38,19 @@ pub struct Config {
     #[schemars(with = "String")]
     #[serde(serialize_with = "jiff::fmt::serde::duration::friendly::compact::required")]
     pub report_max_age: SignedDuration,
+    /// Countries under embargo, as `["XX"]`: hosts there are never crawled and never offered.
+    #[schemars(with = "Vec<String>")]
+    pub embargoed: Vec<Country>,
+    /// Are clients in these countries refused, too, by 451?
+    pub embargo_clients: bool,
     /// Threads that answer, up to 1024; 0 is one for each processor.
     pub workers: usize,
     /// How long a stop waits for downloads that run, up to 1h.
     #[schemars(with = "String")]
     #[serde(serialize_with = "jiff::fmt::serde::duration::friendly::compact::required")]
     pub drain: SignedDuration,
+    /// When a client that comes back gets another answer.
+    pub repeat: RepeatConfig,
 }
 
 impl Default for Config {
@@ -54,8 +64,11 @@ impl Default for Config {
             max_urls: 60,
             whole_addresses: false,
             report_max_age: SignedDuration::from_hours(24),
+            embargoed: Vec::new(),
+            embargo_clients: false,
             workers: 0,
             drain: SignedDuration::from_secs(30),
+            repeat: RepeatConfig::default(),
         }
     }
 }

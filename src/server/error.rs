@@ -4,7 +4,10 @@ use actix_web::{
 };
 
 use super::peer::PeerError;
-use crate::oci::{ErrorBody, ErrorCode, PathError, ReferenceError};
+use crate::{
+    mirrorlist::Missing,
+    oci::{ErrorBody, ErrorCode, PathError, ReferenceError},
+};
 
 /// Seconds after which a client may ask again for what nobody can serve now.
 const RETRY_AFTER: &str = "30";
@@ -36,6 +39,12 @@ pub(super) enum RegistryError {
     /// No such blob.
     #[error("there is no such blob here")]
     BlobUnknown,
+    /// The operators withdrew it for legal reasons.
+    #[error("this is not available for legal reasons")]
+    Legal,
+    /// The client is in a country under embargo.
+    #[error("this service is not available in your country for legal reasons")]
+    Embargoed,
     /// No host and no fallback has the blob now.
     #[error("no mirror has this blob now, and there is no fallback; try again later")]
     Unavailable,
@@ -44,7 +53,26 @@ pub(super) enum RegistryError {
     Internal(String),
 }
 
+/// Of a repository or manifest.
+impl From<Missing> for RegistryError {
+    fn from(missing: Missing) -> Self {
+        match missing {
+            Missing::Repository => Self::NameUnknown,
+            Missing::Content | Missing::Withdrawn { legal: false } => Self::ManifestUnknown,
+            Missing::Withdrawn { legal: true } => Self::Legal,
+        }
+    }
+}
+
 impl RegistryError {
+    /// Of a blob.
+    pub(super) fn no_blob(missing: Missing) -> Self {
+        match missing.into() {
+            Self::ManifestUnknown => Self::BlobUnknown,
+            other => other,
+        }
+    }
+
     fn code(&self) -> ErrorCode {
         match self {
             Self::Method | Self::Path(PathError::Unknown) | Self::Peer(_) | Self::Query(_) | Self::Host => {
@@ -58,6 +86,7 @@ impl RegistryError {
             Self::NameUnknown => ErrorCode::NameUnknown,
             Self::ManifestUnknown => ErrorCode::ManifestUnknown,
             Self::BlobUnknown => ErrorCode::BlobUnknown,
+            Self::Legal | Self::Embargoed => ErrorCode::Denied,
             Self::Unavailable | Self::Internal(_) => ErrorCode::Unknown,
         }
     }
@@ -75,6 +104,7 @@ impl ResponseError for RegistryError {
             | Self::Peer(_)
             | Self::Query(_)
             | Self::Host => StatusCode::BAD_REQUEST,
+            Self::Legal | Self::Embargoed => StatusCode::UNAVAILABLE_FOR_LEGAL_REASONS,
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }

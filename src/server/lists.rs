@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 use super::{access::Decision, error::RegistryError, state::decided};
 use crate::{
     mirrorlist::{
-        Content,
+        Content, Snapshot,
         rows::{ReferrerRow, RepositoryRow},
     },
     oci::{Digest, MediaType, RepositoryName},
@@ -85,14 +85,18 @@ pub(super) fn catalog(request: &HttpRequest, content: &Content) -> Result<HttpRe
     Ok(names(request, &page, last, &Catalog { repositories }))
 }
 
-pub(super) fn tags(request: &HttpRequest, repository: &RepositoryRow) -> Result<HttpResponse, RegistryError> {
+pub(super) fn tags(
+    request: &HttpRequest,
+    snapshot: &Snapshot,
+    repository: &RepositoryRow,
+) -> Result<HttpResponse, RegistryError> {
     #[derive(Serialize)]
     struct Tags<'a> {
         name: &'a str,
         tags: Vec<&'a str>,
     }
     let page = Page::parse(request)?;
-    let (tags, last) = page.cut(repository.tags.iter().map(|it| it.0.as_str()));
+    let (tags, last) = page.cut(snapshot.list_tags(repository));
     Ok(names(request, &page, last, &Tags { name: &repository.name, tags }))
 }
 
@@ -102,7 +106,7 @@ pub(super) fn tags(request: &HttpRequest, repository: &RepositoryRow) -> Result<
 /// next one is how many came before it.
 pub(super) fn referrers(
     request: &HttpRequest,
-    content: &Content,
+    snapshot: &Snapshot,
     name: &RepositoryName,
     subject: &Digest,
 ) -> Result<HttpResponse, RegistryError> {
@@ -121,7 +125,7 @@ pub(super) fn referrers(
     };
     let last = query.iter().find(|it| it.0 == "last").map_or(Ok(0), |it| it.1.parse());
     let start: usize = last.map_err(|_| RegistryError::Query("last is no number"))?;
-    let mut rows = content.list_referrers(subject).iter().filter(suits).skip(start);
+    let mut rows = snapshot.list_referrers(subject).filter(suits).skip(start);
     let descriptors =
         rows.by_ref().take(REFERRERS).map(|it| serde_json::from_str::<&RawValue>(&it.descriptor));
     let manifests: Vec<_> = descriptors

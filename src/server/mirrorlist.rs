@@ -9,7 +9,7 @@ use super::{
     error::RegistryError,
     lists::query,
     peer::Peer,
-    registry::{accepted_metalink, find_manifest},
+    registry::accepted_metalink,
     state::{Current, State, decided},
 };
 use crate::{
@@ -72,16 +72,16 @@ impl Question {
     /// The manifest of the tag (`latest` if none is named), or the manifest or blob of the digest.
     fn blob<'a>(&self, current: &'a Current) -> Result<&'a BlobRow, RegistryError> {
         let name = self.repository()?;
-        let content = &current.snapshot.content;
+        let snapshot = &current.snapshot;
         match &self.reference {
             Some(Reference::Digest(digest)) => {
-                content.find_repository(name).ok_or(RegistryError::NameUnknown)?;
-                content.find_blob(digest).ok_or(RegistryError::BlobUnknown)
+                snapshot.find_repository(name)?;
+                snapshot.find_blob(digest).map_err(RegistryError::no_blob)
             }
-            Some(tag) => find_manifest(current, name, tag),
+            Some(tag) => Ok(snapshot.find_manifest(name, tag)?),
             None => {
                 let latest = "latest".parse().map_err(|_| RegistryError::ManifestUnknown)?;
-                find_manifest(current, name, &latest)
+                Ok(snapshot.find_manifest(name, &latest)?)
             }
         }
     }
@@ -127,7 +127,7 @@ pub(super) async fn answer_mirrorlist(
     let client = in_country(state.client(&request, &current.snapshot, &peer), &current, question.country);
     decided(&request, Decision::Mirrorlist);
     let most = most_hosts(&state, &peer);
-    let wanted = Wanted { repository: name.as_str(), number: blob.number, most };
+    let wanted = Wanted { repository: name.as_str(), number: blob.number, size: blob.size, most };
     let digest = blob.name();
     let mut text = format!("# repo = {name} digest = {digest}");
     if let Some(country) = client.country {
@@ -169,7 +169,7 @@ fn document(
     decided(request, Decision::Metalink);
     let digest = blob.name();
     let most = most_hosts(state, peer);
-    let wanted = Wanted { repository: name.as_str(), number: blob.number, most };
+    let wanted = Wanted { repository: name.as_str(), number: blob.number, size: blob.size, most };
     let offers = rank(&current.snapshot, client, &wanted);
     let mut resources = resources(&offers, &blob_path(&digest));
     // We come last: what no mirror gives, the fallback may.

@@ -7,11 +7,13 @@ mod error;
 mod fallback;
 mod lists;
 mod mirrorlist;
+mod notes;
 mod peer;
 mod range;
 mod refresh;
 mod registry;
 mod report;
+mod sent;
 mod stand_in;
 mod state;
 mod status;
@@ -41,6 +43,7 @@ use crate::{
     database::{self, Database},
     geoip::{self, GeoIp},
     mirror::HostUrl,
+    mirrorlist::PublishRules,
     store::{self, Store},
     tree::Tree,
 };
@@ -75,6 +78,8 @@ pub struct Settings {
     pub tree: Tree,
     /// The origin, if it needs no login.
     pub origin: Option<HostUrl>,
+    /// Of each category: when a tag that moved is answered anew.
+    pub publish: PublishRules,
     /// Dice: makes the repeat memory unforeseeable.
     pub seed: u64,
 }
@@ -156,10 +161,13 @@ pub async fn serve(
     let store = Store::open(&settings.serve.state)?;
     let geoip = GeoIp::open(&settings.geoip)?;
     warn_of_old_geoip(&geoip);
-    let (current, store) = first(database.clone(), store).await?;
+    let (mut current, store) = first(database.clone(), store).await?;
+    current.snapshot.gate = refresh::decide_gate(&settings.publish, &current.snapshot);
     let fallback = Fallback::new(&settings.fallback, settings.tree, settings.origin);
     let config = &settings.serve;
-    let state = Data::new(State::new(config, &settings.endpoints, fallback, geoip, settings.seed, current));
+    let state =
+        State::new(config, &settings.endpoints, fallback, geoip, settings.publish, settings.seed, current);
+    let state = Data::new(state);
     let recorder = Data::new(recorder());
 
     let reports = Data::new(Reports::new(database.clone(), config.report_max_age));
@@ -167,14 +175,15 @@ pub async fn serve(
     let public = start_public(listeners, config, state.clone(), reports)?;
     let management = start_management(management, state.clone(), recorder)?;
     let (refused, refusal) = tokio::sync::oneshot::channel();
+    let (stop_notes, note_keeper) = start_note_keeper(database.clone(), state.clone());
     let (stop_refresh, refresher) = start_refresher(database, store, state, certificates, refused);
     started(&addresses);
     if let Err(error) = sd_notify::notify(&[sd_notify::NotifyState::Ready]) {
         tracing::warn!(%error, "systemd could not be told that we are ready");
     }
     let outcome = run(public, management, stop, refusal).await;
-    drop(stop_refresh);
-    let _ = tokio::task::spawn_blocking(move || refresher.join()).await;
+    drop((stop_refresh, stop_notes));
+    let _ = tokio::task::spawn_blocking(move || (refresher.join(), note_keeper.join())).await;
     outcome
 }
 
@@ -394,6 +403,15 @@ fn start_refresher(
         refresh::run(&database, &store, &state, &stopped, housekeep);
     };
     (stop, std::thread::spawn(work))
+}
+
+/// Starts the thread that stores what requests leave behind. Dropping the sender stops it.
+fn start_note_keeper(
+    database: Arc<Database>,
+    state: Data<State>,
+) -> (mpsc::Sender<()>, std::thread::JoinHandle<()>) {
+    let (stop, stopped) = mpsc::channel();
+    (stop, std::thread::spawn(move || state.notes.keep(&database, &stopped)))
 }
 
 /// Waits for whatever ends first, then lets running requests end.

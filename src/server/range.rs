@@ -40,6 +40,15 @@ impl Ranges {
         }
     }
 
+    /// How many of so many bytes are asked for.
+    pub(super) fn bytes(&self, length: u64) -> u64 {
+        match self.select(length) {
+            Selection::Whole => length,
+            Selection::Parts(parts) => parts.iter().map(|it| it.1 - it.0 + 1).sum(),
+            Selection::Unsatisfiable => 0,
+        }
+    }
+
     /// What it selects of so many bytes. Parts that overlap so much that they are more than the whole
     /// get the whole (RFC 9110, 14.2): a short request must not multiply a layer.
     pub(super) fn select(&self, length: u64) -> Selection {

@@ -11,12 +11,12 @@ use std::{
 
 use super::{
     ServeError,
-    state::{Current, State},
+    state::{Current, State, now},
 };
 use crate::{
     database::{self, Database, Generations},
     mirrorlist::{
-        Content, Holdings, Hosts, Snapshot,
+        Content, Gate, Holdings, Hosts, PublishRules, Snapshot,
         rows::{ContentRows, Hash, HoldingRows, HostRows},
     },
     store::{Bodies, Part, Saved, Store},
@@ -30,6 +30,9 @@ const RETRY: Duration = Duration::from_secs(3);
 
 /// How often certificates and GeoIP databases are looked at, and saved parts confirmed.
 const HOUSEKEEPING: Duration = Duration::from_secs(10);
+
+/// How often tags that moved are looked at when nothing else changes, in seconds.
+const GATE_INTERVAL: i64 = 10;
 
 /// So many bodies are held in memory while they are fetched.
 const BODIES_AT_ONCE: usize = 10_000;
@@ -66,9 +69,16 @@ pub(super) fn load_saved(store: &Store) -> Result<Option<Current>, ServeError> {
         content: Arc::new(content),
         holdings: Arc::new(holdings),
         hosts: Arc::new(Hosts::new(hosts.part)),
+        ..Snapshot::default()
     };
-    let current =
-        Current { snapshot, bodies: Arc::new(open_bodies(store)?), confirmed, database_fault: None };
+    let current = Current {
+        snapshot,
+        bodies: Arc::new(open_bodies(store)?),
+        confirmed,
+        database_fault: None,
+        gate_decided_at: 0,
+        heartbeat: None,
+    };
     Ok(Some(current))
 }
 
@@ -79,8 +89,10 @@ pub(super) fn load_all(database: &Database, store: &Store) -> Result<Current, Se
         bodies: Arc::new(open_bodies(store)?),
         confirmed: [SystemTime::now(); 3],
         database_fault: None,
+        gate_decided_at: 0,
+        heartbeat: None,
     };
-    load_changed(database, store, &mut current, true)
+    load_changed(database, store, &mut current, true, |_| ())
         .map_err(|error| ServeError::Snapshot(error.to_string()))?;
     Ok(current)
 }
@@ -116,8 +128,8 @@ pub(super) fn run(
     let mut wait = POLL;
     while stop.recv_timeout(wait) == Err(RecvTimeoutError::Timeout) {
         let before = state.current();
-        let mut next = Current { confirmed: before.confirmed, database_fault: None, ..copy(&before) };
-        match load_changed(database, store, &mut next, false) {
+        let mut next = Current { database_fault: None, ..copy(&before) };
+        match load_changed(database, store, &mut next, false, |it| take_over(state, copy(it))) {
             Ok(()) => {
                 if before.database_fault.is_some() {
                     tracing::info!("the database answers again");
@@ -128,12 +140,13 @@ pub(super) fn run(
                 if before.database_fault.is_none() {
                     tracing::warn!(%error, "the snapshot cannot be brought up to date; the last one stays in use");
                 }
-                next = Current { database_fault: Some(error.to_string()), ..copy(&before) };
+                // What was taken over before the fault stays.
+                next = Current { database_fault: Some(error.to_string()), ..copy(&state.current()) };
                 wait = RETRY;
             }
         }
         let healthy = next.database_fault.is_none();
-        state.current.store(Arc::new(next));
+        take_over(state, next);
         if housekept.elapsed() >= HOUSEKEEPING {
             housekept = Instant::now();
             if healthy {
@@ -144,12 +157,38 @@ pub(super) fn run(
     }
 }
 
+/// Answers from these parts from now on, after deciding what depends on them, on time, and on what was sent.
+fn take_over(state: &State, mut next: Current) {
+    let (before, at) = (state.current(), now());
+    let snapshot = &mut next.snapshot;
+    let is_due = at - before.gate_decided_at >= GATE_INTERVAL;
+    if is_due || !has_same_parts(snapshot, &before.snapshot) {
+        snapshot.gate = decide_gate(&state.publish, snapshot);
+        next.gate_decided_at = at;
+    }
+    snapshot.spent = Arc::new(state.sent.list_spent(snapshot.hosts.list(), at));
+    state.current.store(Arc::new(next));
+}
+
+/// Which tags are held back now.
+pub(super) fn decide_gate(rules: &PublishRules, snapshot: &Snapshot) -> Arc<Gate> {
+    Arc::new(Gate::new(rules, snapshot, &snapshot.gate, now()))
+}
+
+fn has_same_parts(one: &Snapshot, other: &Snapshot) -> bool {
+    Arc::ptr_eq(&one.content, &other.content)
+        && Arc::ptr_eq(&one.holdings, &other.holdings)
+        && Arc::ptr_eq(&one.hosts, &other.hosts)
+}
+
 fn copy(current: &Current) -> Current {
     Current {
         snapshot: current.snapshot.clone(),
         bodies: current.bodies.clone(),
         confirmed: current.confirmed,
         database_fault: current.database_fault.clone(),
+        gate_decided_at: current.gate_decided_at,
+        heartbeat: current.heartbeat,
     }
 }
 
@@ -172,23 +211,25 @@ fn own_generations(snapshot: &Snapshot) -> Generations {
     }
 }
 
-/// Takes over every part whose generation is another than ours; all of them if `everything`.
+/// Loads every part whose generation is another than ours; all of them if `everything`. `loaded` is called
+/// with the hosts as soon as they are there: an opt-out or a withdrawal must not wait for a large content.
 fn load_changed(
     database: &Database,
     store: &Store,
     current: &mut Current,
     everything: bool,
+    loaded: impl Fn(&Current),
 ) -> Result<(), RefreshError> {
     let generations = database.generations()?;
     if generations == Generations::default() && own_generations(&current.snapshot) != Generations::default() {
         return Err(RefreshError::Empty);
     }
     let snapshot = &current.snapshot;
-    // Hosts first: an opt-out must not wait for a large content to load.
     if everything || generations.hosts != snapshot.hosts.rows().generation {
         let rows = database.read(database::snapshot::load_hosts)?;
         store.save(&rows)?;
         current.snapshot.hosts = Arc::new(Hosts::new(rows));
+        loaded(current);
     }
     if everything || generations.holdings != current.snapshot.holdings.rows().generation {
         let rows = database.read(database::snapshot::load_holdings)?;
@@ -202,6 +243,7 @@ fn load_changed(
         store.save(&rows)?;
         current.snapshot.content = Arc::new(Content::new(rows)?);
     }
+    current.heartbeat = database.read(database::probe::find_heartbeat)?.at;
     current.confirmed = [SystemTime::now(); 3];
     Ok(())
 }

@@ -21,7 +21,7 @@ use super::{
 use crate::{
     metalink,
     mirror::blob_path,
-    mirrorlist::{Answer, Attempt, Offer, Wanted, choose, rows::BlobRow},
+    mirrorlist::{Answer, Attempt, Offer, Wanted, choose, find_given, rows::BlobRow},
     oci::{Digest, DistributionPath, Reference, RepositoryName},
 };
 
@@ -58,25 +58,24 @@ async fn decide(request: &HttpRequest, state: &State) -> Result<HttpResponse, Re
     let path: DistributionPath = request.path().parse()?;
     let peer = state.peer(request)?;
     let current = state.current();
-    let content = &current.snapshot.content;
-    let is_known = |name: &RepositoryName| content.find_repository(name).ok_or(RegistryError::NameUnknown);
+    let snapshot = &current.snapshot;
     match path {
         DistributionPath::Ping => {
             decided(request, Decision::Ping);
             Ok(HttpResponse::Ok().content_type("application/json").body("{}"))
         }
-        DistributionPath::Catalog => lists::catalog(request, content),
-        DistributionPath::Tags { name } => lists::tags(request, is_known(&name)?),
+        DistributionPath::Catalog => lists::catalog(request, &snapshot.content),
+        DistributionPath::Tags { name } => lists::tags(request, snapshot, snapshot.find_repository(&name)?),
         DistributionPath::Referrers { name, digest } => {
-            is_known(&name)?;
-            lists::referrers(request, content, &name, &digest)
+            snapshot.find_repository(&name)?;
+            lists::referrers(request, snapshot, &name, &digest)
         }
         DistributionPath::Manifest { name, reference } => {
             manifest(request, state, &current, &peer, &name, &reference)
         }
         DistributionPath::Blob { name, digest } => {
-            is_known(&name)?;
-            let blob = content.find_blob(&digest).ok_or(RegistryError::BlobUnknown)?;
+            snapshot.find_repository(&name)?;
+            let blob = snapshot.find_blob(&digest).map_err(RegistryError::no_blob)?;
             self::blob(request, state, &current, &peer, &name, blob).await
         }
     }
@@ -91,7 +90,7 @@ fn manifest(
     name: &RepositoryName,
     reference: &Reference,
 ) -> Result<HttpResponse, RegistryError> {
-    let blob = find_manifest(current, name, reference)?;
+    let blob = current.snapshot.find_manifest(name, reference)?;
     if let Some(version) = accepted_metalink(request.headers()) {
         return mirrorlist::metalink(request, state, current, peer, name, blob, version);
     }
@@ -112,24 +111,6 @@ fn manifest(
     }
     let body = read_body(current, blob)?.ok_or(RegistryError::ManifestUnknown)?;
     Ok(response.insert_header((header::CONTENT_TYPE, media_type.as_str())).body(body))
-}
-
-/// The manifest that a tag or digest names. By digest it may be a former one, or another repository's.
-pub(super) fn find_manifest<'a>(
-    current: &'a Current,
-    name: &RepositoryName,
-    reference: &Reference,
-) -> Result<&'a BlobRow, RegistryError> {
-    let content = &current.snapshot.content;
-    let repository = content.find_repository(name).ok_or(RegistryError::NameUnknown)?;
-    let digest = match reference {
-        Reference::Tag(tag) => {
-            Digest::Sha256(repository.find_tag(tag).ok_or(RegistryError::ManifestUnknown)?)
-        }
-        Reference::Digest(digest) => *digest,
-    };
-    let found = content.find_blob(&digest).filter(|it| it.kind.media_type().is_some());
-    found.ok_or(RegistryError::ManifestUnknown)
 }
 
 /// What names the bytes of a digest in `ETag` and the conditions on it.
@@ -182,10 +163,19 @@ async fn blob(
         return state.fallback.respond(request, name, blob, &ranges).await;
     }
     let client = state.client(request, &current.snapshot, peer);
-    let wanted = Wanted { repository: name.as_str(), number: blob.number, most: 0 };
+    let wanted = Wanted { repository: name.as_str(), number: blob.number, size: blob.size, most: 0 };
     let attempt = attempt(request, state, &client.address, blob, &ranges, client.at);
+    if let Some(place) = attempt.failed_place()
+        && let Some(failed) = find_given(&current.snapshot, &client, &wanted, place)
+    {
+        state.notes.suspected(failed.url.id, blob.number);
+    }
     match choose(&current.snapshot, &client, &wanted, attempt) {
-        Answer::Mirror { offer, duplicates } => Ok(redirect(request, peer, name, blob, &offer, &duplicates)),
+        Answer::Mirror { offer, duplicates } => {
+            state.sent.add(offer.host, ranges.bytes(blob.size), client.at);
+            state.notes.redirected(offer.url.id);
+            Ok(redirect(request, peer, name, blob, &offer, &duplicates))
+        }
         Answer::Fallback => state.fallback.respond(request, name, blob, &ranges).await,
     }
 }

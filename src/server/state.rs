@@ -13,13 +13,16 @@ use super::{
     config::{Config, EndpointConfig},
     error::RegistryError,
     fallback::Fallback,
+    notes::Notes,
     peer::{Peer, Trust},
+    sent::Sent,
 };
 use crate::{
+    database::Time,
     geoip::GeoIp,
     metalink::RESOURCES_LIMIT,
-    mirror::Scheme,
-    mirrorlist::{Client, Location, Policy, Repeats, Snapshot},
+    mirror::{Country, Scheme},
+    mirrorlist::{Client, Location, Policy, PublishRules, Repeats, Snapshot},
     store::Bodies,
 };
 
@@ -29,9 +32,14 @@ pub(super) struct State {
     pub(super) current: ArcSwap<Current>,
     pub(super) geoip: GeoIp,
     pub(super) repeats: Repeats,
+    pub(super) sent: Sent,
+    pub(super) publish: PublishRules,
+    pub(super) notes: Notes,
     pub(super) fallback: Fallback,
     pub(super) max_urls: usize,
     pub(super) whole_addresses: bool,
+    /// Countries whose clients are refused.
+    refused: Vec<Country>,
     trust: Trust,
     endpoints: HashMap<String, Endpoint>,
     other: Endpoint,
@@ -45,6 +53,10 @@ pub(super) struct Current {
     pub(super) confirmed: [SystemTime; 3],
     /// Why it cannot be confirmed now.
     pub(super) database_fault: Option<String>,
+    /// When it was decided which tags are held back, Unix seconds.
+    pub(super) gate_decided_at: i64,
+    /// When the prober was last heard of; `None` when it never was, or the database was not asked yet.
+    pub(super) heartbeat: Option<Time>,
 }
 
 /// A host name by which clients come.
@@ -60,6 +72,7 @@ impl State {
         endpoints: &[EndpointConfig],
         fallback: Fallback,
         geoip: GeoIp,
+        publish: PublishRules,
         seed: u64,
         current: Current,
     ) -> Self {
@@ -69,14 +82,24 @@ impl State {
                 http_mirrors: config.http_mirrors,
                 https_only: it.https_only,
                 avoided_sites: it.avoided_sites.clone(),
+                embargoed: config.embargoed.clone(),
             };
             (it.host.to_ascii_lowercase(), Endpoint { direct: it.direct, policy })
         };
-        let policy = Policy { http_mirrors: config.http_mirrors, ..Policy::default() };
+        let policy = Policy {
+            http_mirrors: config.http_mirrors,
+            embargoed: config.embargoed.clone(),
+            ..Policy::default()
+        };
+        let refused = if config.embargo_clients { config.embargoed.clone() } else { Vec::new() };
         Self {
             current: ArcSwap::from_pointee(current),
             geoip,
-            repeats: Repeats::new(seed),
+            repeats: Repeats::new(config.repeat.clone(), seed),
+            sent: Sent::default(),
+            publish,
+            refused,
+            notes: Notes::new(),
             fallback,
             // One place is ours.
             max_urls: config.max_urls.min(RESOURCES_LIMIT - 1),
@@ -92,7 +115,7 @@ impl State {
         self.current.load_full()
     }
 
-    /// Who asks; noted for the log.
+    /// Who asks; noted for the log. Refused if its country is under embargo and clients there are refused.
     pub(super) fn peer(&self, request: &HttpRequest) -> Result<Peer, RegistryError> {
         let scheme = if request.app_config().secure() { Scheme::Https } else { Scheme::Http };
         // A target in absolute form goes before the header (RFC 9112, section 3.2.2).
@@ -104,7 +127,15 @@ impl State {
         let direct = Peer { address, scheme, host: host.to_owned() };
         let peer = self.trust.peer(direct, request.headers())?;
         trace(request, |it| it.address = Some(peer.address));
-        Ok(peer)
+        if self.is_embargoed(&peer) { Err(RegistryError::Embargoed) } else { Ok(peer) }
+    }
+
+    fn is_embargoed(&self, peer: &Peer) -> bool {
+        if self.refused.is_empty() {
+            return false;
+        }
+        let given = self.current.load().snapshot.hosts.find_country(peer.address);
+        given.or_else(|| self.geoip.find(peer.address).country).is_some_and(|it| self.refused.contains(&it))
     }
 
     /// The endpoint by whose name the client came.

@@ -7,10 +7,12 @@ use actix_web::{
     http::header::{self, CONTENT_TYPE},
     web::{self, Data, ServiceConfig},
 };
+use jiff::{SignedDuration, Timestamp};
 use metrics_exporter_prometheus::PrometheusHandle;
 use serde::Serialize;
 
 use super::state::State;
+use crate::database::probe::SILENCE;
 
 /// The routes of the management address.
 pub(super) fn routes(config: &mut ServiceConfig) {
@@ -34,7 +36,35 @@ struct Readiness {
     ready: bool,
     parts: BTreeMap<&'static str, Part>,
     database: String,
+    probe: Probe,
     geoip: Geoip,
+}
+
+/// Is it kept known which mirrors answer?
+#[derive(Serialize)]
+struct Probe {
+    /// `alive`; `silent`: no heartbeat for 5 minutes, hosts are offered by what was known then; `unknown`:
+    /// none was ever seen.
+    state: &'static str,
+    /// Seconds since the last heartbeat.
+    age_seconds: Option<u64>,
+}
+
+impl Probe {
+    fn new(heartbeat: Option<Timestamp>, now: Timestamp) -> Self {
+        // Two machines' clocks may differ a little.
+        let age = heartbeat.map(|it| now.duration_since(it).max(SignedDuration::ZERO));
+        let state = match age {
+            None => "unknown",
+            Some(age) if age < SILENCE => "alive",
+            Some(_) => "silent",
+        };
+        Self { state, age_seconds: age.map(|it| it.unsigned_abs().as_secs()) }
+    }
+
+    fn of(state: &State) -> Self {
+        Self::new(state.current().heartbeat.map(Timestamp::from), Timestamp::now())
+    }
 }
 
 #[derive(Serialize)]
@@ -52,6 +82,7 @@ async fn ready(state: Data<State>) -> impl Responder {
         ready: true,
         parts: parts(&state),
         database: current.database_fault.as_ref().map_or_else(|| "up".to_owned(), |it| format!("down: {it}")),
+        probe: Probe::of(&state),
         geoip: Geoip {
             default: state.geoip.is_default(),
             built: state.geoip.built().map(|it| it.to_string()),
@@ -78,10 +109,30 @@ async fn render_metrics(state: Data<State>, recorder: Data<PrometheusHandle>) ->
         metrics::gauge!("portolan_snapshot_age_seconds", "part" => name).set(part.age_seconds as f64);
         metrics::gauge!("portolan_snapshot_generation", "part" => name).set(part.generation as f64);
     }
+    if let Some(age) = Probe::of(&state).age_seconds {
+        metrics::gauge!("portolan_probe_heartbeat_age_seconds").set(age as f64);
+    }
     let current = state.current();
     let up = if current.database_fault.is_none() { 1.0 } else { 0.0 };
     metrics::gauge!("portolan_database_up").set(up);
     metrics::gauge!("portolan_hosts").set(current.snapshot.hosts.list().len() as f64);
     metrics::gauge!("portolan_blobs").set(current.snapshot.content.rows().blobs.len() as f64);
     HttpResponse::Ok().insert_header((CONTENT_TYPE, "text/plain; version=0.0.4")).body(recorder.render())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_prober_that_is_not_heard_of_is_silent() {
+        let now = Timestamp::from_second(1_700_000_000).unwrap();
+        let told = |ago: i64| {
+            let probe = Probe::new(Some(now - SignedDuration::from_secs(ago)), now);
+            (probe.state, probe.age_seconds.unwrap())
+        };
+        assert_eq!((told(0), told(299)), (("alive", 0), ("alive", 299)));
+        assert_eq!((told(300), told(-3)), (("silent", 300), ("alive", 0)));
+        assert_eq!(Probe::new(None, now).state, "unknown");
+    }
 }

@@ -8,6 +8,7 @@ mod new_blob;
 mod read;
 mod repositories;
 mod state;
+mod withdrawn;
 mod write;
 
 use std::path::PathBuf;

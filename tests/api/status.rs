@@ -6,7 +6,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use portolan::database::{Database, DatabaseUrl, host::HostChange};
+use jiff::{SignedDuration, Timestamp};
+use portolan::database::{Database, DatabaseUrl, host::HostChange, probe};
 use reqwest::Method;
 
 use crate::{
@@ -16,7 +17,7 @@ use crate::{
 };
 
 /// A change of hosts is in answers no later than this.
-const SOON: Duration = Duration::from_secs(2);
+pub(crate) const SOON: Duration = Duration::from_secs(2);
 
 /// That the database is down is told no later than this.
 const FAULT: Duration = Duration::from_secs(30);
@@ -27,7 +28,7 @@ fn management(http: &Http, path: &str) -> Answer {
 
 /// Asks until it is so: how long that took.
 #[track_caller]
-fn wait(most: Duration, what: &str, is_so: impl Fn() -> bool) -> Duration {
+pub(crate) fn wait(most: Duration, what: &str, is_so: impl Fn() -> bool) -> Duration {
     let start = Instant::now();
     while !is_so() {
         assert!(start.elapsed() < most, "{what}: not within {most:?}");
@@ -90,7 +91,7 @@ fn the_management_address_tells_health_readiness_and_numbers() {
 }
 
 /// What stands for a database that is gone.
-fn unreachable(gone: &Database, folder: &Path) -> Arc<Database> {
+pub(crate) fn unreachable(gone: &Database, folder: &Path) -> Arc<Database> {
     match gone.url() {
         DatabaseUrl::Sqlite(_) => open(&format!("sqlite:{}/nowhere/test.db", folder.display())),
         DatabaseUrl::Postgres(_) => open("postgres://nobody@127.0.0.1:1/none"),
@@ -168,4 +169,46 @@ fn a_database_that_is_not_migrated_is_refused() {
     let started = Server::start(settings(folder.path()), open(&postgres::new_database()));
     let error = started.and_then(Server::join).unwrap_err();
     assert!(error.contains("`portolan migrate`"), "{error}");
+}
+
+#[test]
+fn a_prober_that_is_not_heard_of_is_told_and_nothing_else_changes() {
+    on_both(|world| {
+        let path = format!("/mirrorlist?repo=fedora&digest={}", world.images.large.digest);
+        let before = world.http.get(&path, &[]).text().lines().count();
+        let told = || management(&world.http, "/readyz").json()["probe"]["state"].clone();
+        let age =
+            || management(&world.http, "/metrics").text().contains("portolan_probe_heartbeat_age_seconds 4");
+        assert_eq!(told(), "unknown");
+        for (minutes, state) in [(6, "silent"), (0, "alive"), (7, "silent")] {
+            let at = Timestamp::now() - SignedDuration::from_mins(minutes);
+            let beat = |it: &mut portolan::database::Connection| {
+                let seen = probe::find_heartbeat(it)?;
+                probe::take_over(it, &seen, "prober", at.into())
+            };
+            assert!(world.database.write_log(beat).unwrap());
+            wait(SOON, state, || told() == state);
+            let ready = management(&world.http, "/readyz");
+            assert_eq!((ready.status, &ready.json()["ready"]), (200, &true.into()));
+        }
+        assert!(age(), "420 seconds");
+        assert_eq!(world.http.get(&path, &[]).text().lines().count(), before);
+    });
+}
+
+#[test]
+fn where_clients_are_sent_is_stored_and_changes_no_generation() {
+    on_both(|world| {
+        let before = world.database.generations().unwrap();
+        let since = Timestamp::now() - SignedDuration::from_secs(1);
+        let in_use = || world.database.read(|it| probe::list_in_use(it, since.into())).unwrap();
+        assert!(in_use().is_empty());
+        let answer = world.http.get(&world.blob(&world.images.large), &[]);
+        assert_eq!(answer.status, 302);
+        wait(Duration::from_secs(10), "stored", || in_use().len() == 1);
+        let targets = world.database.read(probe::list_targets).unwrap();
+        let target = targets.iter().find(|it| in_use().contains(&it.id)).unwrap();
+        assert!(answer.header("location").starts_with(target.url.as_str()));
+        assert_eq!(world.database.generations().unwrap(), before);
+    });
 }

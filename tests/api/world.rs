@@ -11,13 +11,13 @@ use jiff::{SignedDuration, Timestamp};
 use portolan::{
     database::{
         self, Connection, Database, Part, category,
-        crawl::{self, CrawlHoldings, CrawlResult, UrlReach},
+        crawl::{self, CrawlHoldings, CrawlHost, CrawlResult, UrlReach},
         host::{self, Host, HostChange, NewHost},
         host_category, host_netblock,
         site::{self, NewSite},
         snapshot,
     },
-    mirror::{CrawlState, Reach, SiteId},
+    mirror::{CrawlState, HostKind, Reach, SiteId},
     oci::{Digest, MediaType},
     scanner,
     server::{self, Addresses, EndpointConfig, Settings},
@@ -110,6 +110,29 @@ impl World {
         self.database.write(Part::Hosts, update).unwrap();
     }
 
+    /// Publishes and scans a new image under a tag of `fedora`; no host holds it.
+    pub(crate) fn publish_image(&self, tag: &str) -> Stored {
+        let writer = tree(self.folder.path()).lock().unwrap();
+        let category = "fedora".parse().unwrap();
+        let mut filling = Filling { state: writer.load_state(&category).unwrap(), writer };
+        let serial = filling.writer.last_serial().unwrap() + 1;
+        let manifest = filling.image(&format!("{tag} at {serial}"), &[], MediaType::OciManifest, "");
+        filling.tag("fedora", &[tag], &manifest);
+        filling.writer.publish(&category, &filling.state, serial).unwrap();
+        let summary = scanner::scan(&tree(self.folder.path()), &self.database, 64 * 1024).unwrap();
+        assert!(!summary.has_refused(), "{summary:?}");
+        manifest
+    }
+
+    /// A crawl finds all there is on a host.
+    pub(crate) fn hold_everything(&self, name: &str) {
+        let rows = self.database.read(snapshot::load_content).unwrap();
+        let ids: Vec<_> = self.database.read(host::list).unwrap().iter().map(|it| it.id).collect();
+        let hosts = self.database.read(|it| crawl::list_hosts(it, &ids)).unwrap();
+        let host = hosts.into_iter().find(|it| it.name.as_str() == name).unwrap();
+        store_crawl(&self.database, &host, &rows.blobs.iter().map(|it| it.number).collect());
+    }
+
     /// The path of a blob of `fedora`.
     pub(crate) fn blob(&self, blob: &Stored) -> String {
         format!("/v2/fedora/blobs/{}", blob.digest)
@@ -150,6 +173,7 @@ pub(crate) fn settings(folder: &Path) -> Settings {
         geoip: portolan::geoip::Config { asn: Some(folder.join("asn.mmdb")), ..Default::default() },
         tree: tree(folder),
         origin: None,
+        publish: Default::default(),
         seed: 1,
     }
 }
@@ -273,6 +297,10 @@ fn add_host(
         bandwidth: None,
         private,
         contacts: String::new(),
+        kind: HostKind::Static,
+        client_share: None,
+        daily_bytes: None,
+        max_file_size: None,
         comment: String::new(),
         created_at: now,
     };
@@ -289,10 +317,15 @@ fn add_host(
     };
     let id = database.write(Part::Hosts, add).unwrap();
     let crawled = database.read(|it| crawl::list_hosts(it, &[id])).unwrap().remove(0);
+    store_crawl(database, &crawled, held);
+}
+
+fn store_crawl(database: &Database, crawled: &CrawlHost, held: &RoaringBitmap) {
+    let now = Timestamp::now().into();
     let opt_in = &crawled.categories[0];
     let state = CrawlState::UpToDate;
     let result = CrawlResult {
-        host: id,
+        host: crawled.id,
         started_at: now,
         duration: SignedDuration::from_secs(1),
         state,

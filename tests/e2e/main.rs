@@ -33,12 +33,16 @@ macro_rules! on_both_engines {
 
 mod command_line;
 mod crawl;
+mod crowd;
 mod demo;
 mod export;
 mod failover;
+mod fault_matrix;
 mod login;
 mod metalink;
 mod notice;
+mod partial;
+mod probe;
 mod pull;
 mod restart;
 mod rig;

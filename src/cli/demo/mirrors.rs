@@ -5,7 +5,7 @@ use std::{
 
 use crate::{
     database::{Time, host::NewHost},
-    mirror::{Country, HostName, HostUrl, SiteId, blob_path},
+    mirror::{Country, HostKind, HostName, HostUrl, SiteId, blob_path},
     oci::Digest,
     server::{StandIn, StandInAnswer},
 };
@@ -46,6 +46,10 @@ impl Mirror {
             bandwidth: None,
             private: false,
             contacts: String::new(),
+            kind: HostKind::Static,
+            client_share: None,
+            daily_bytes: None,
+            max_file_size: None,
             comment: String::new(),
             created_at,
         }

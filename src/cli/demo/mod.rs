@@ -100,6 +100,7 @@ fn settings(world: &World, port: u16) -> Settings {
         geoip: geoip::Config::default(),
         tree: Tree::open(world.tree()),
         origin: None,
+        publish: Default::default(),
         seed: seed(),
     }
 }

@@ -58,7 +58,7 @@ pub(super) async fn print_ranking(world: &World) -> anyhow::Result<()> {
 
 /// Of an old layer, and of a new one.
 pub(super) fn rankings(database: &Database) -> anyhow::Result<(String, String)> {
-    let snapshot = explain::load(database)?;
+    let snapshot = explain::load(database, &Default::default())?;
     let ranking = |layer| ranking(database, &snapshot, &layer);
     Ok((ranking(shared_layer())?, ranking(own_layer(2))?))
 }

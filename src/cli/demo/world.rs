@@ -103,6 +103,7 @@ async fn publish(versions: u64, tree: &tree::Config, database: &Arc<Database>) -
         name: NAME.parse()?,
         repositories: vec![NAME.to_owned()],
         tags: vec!["*".to_owned()],
+        publish: None,
     };
     let exporter = Exporter::new(&origin, tree, &[category])?;
     let summary = exporter.run(Timestamp::now(), &Progress::on_standard_error()).await?;
@@ -142,7 +143,8 @@ async fn crawl(mirrors: &[Mirror], database: &Arc<Database>) -> anyhow::Result<V
         rate: 1_000, // on loopback nobody minds
         ..crawler::Config::default()
     };
-    let options = crawler::Options { hosts: Vec::new(), seed: 1, clock: Timestamp::now };
+    let options =
+        crawler::Options { hosts: Vec::new(), embargoed: Vec::new(), seed: 1, clock: Timestamp::now };
     let mut summary = Crawler::new(config)?.run(database, &options, &Silence).await?;
     summary.hosts.sort_by_key(|host| mirrors.iter().position(|it| it.name == host.name));
     Ok(summary.hosts)

@@ -7,9 +7,9 @@ use crate::{
     database::{
         Database, Part,
         host::{self, Host, HostChange},
-        host_country_allowed, host_peer_asn,
+        host_country_allowed, host_country_denied, host_peer_asn,
     },
-    mirror::{Asn, Bandwidth, Country, HostName, Place, SiteName},
+    mirror::{Asn, Bandwidth, Bytes, Country, HostKind, HostName, Percent, Place, SiteName},
 };
 
 #[derive(Args)]
@@ -54,6 +54,27 @@ pub(in crate::cli) struct HostEdit {
     /// Nobody knows what it can send
     #[arg(long, conflicts_with = "bandwidth")]
     no_bandwidth: bool,
+    /// How it comes to have content: static, pull-through or cdn
+    #[arg(long)]
+    kind: Option<HostKind>,
+    /// So many of a hundred clients may be sent to it
+    #[arg(long, value_name = "PERCENT")]
+    share: Option<Percent>,
+    /// All clients may be sent to it
+    #[arg(long, conflicts_with = "share")]
+    no_share: bool,
+    /// So many bytes each server may send to it in a day: 500G
+    #[arg(long, value_name = "BYTES")]
+    daily_bytes: Option<Bytes>,
+    /// It takes any number of bytes in a day
+    #[arg(long, conflicts_with = "daily_bytes")]
+    no_daily_bytes: bool,
+    /// The largest file that is fetched from it: 2G
+    #[arg(long, value_name = "BYTES")]
+    max_file_size: Option<Bytes>,
+    /// Files of any size are fetched from it
+    #[arg(long, conflicts_with = "max_file_size")]
+    no_max_file_size: bool,
     /// Show it to nobody outside its netblocks and autonomous systems
     #[arg(long, value_name = "BOOL")]
     private: Option<bool>,
@@ -69,6 +90,12 @@ pub(in crate::cli) struct HostEdit {
     /// It serves all countries
     #[arg(long, conflicts_with = "countries_allowed")]
     no_country_allowed: bool,
+    /// A country it does not serve; may be given many times
+    #[arg(long = "country-denied", value_name = "COUNTRY")]
+    countries_denied: Option<Vec<Country>>,
+    /// There is no country it does not serve
+    #[arg(long, conflicts_with = "countries_denied")]
+    no_country_denied: bool,
     /// The mail address of an admin; may be given many times
     #[arg(long = "contact", value_name = "MAIL", value_parser = argument::contact)]
     contacts: Option<Vec<String>>,
@@ -86,11 +113,15 @@ pub(super) fn change(database: &Database, host: &Host, edit: HostEdit) -> anyhow
     let site = edit.site.as_ref().map(|it| site::find(database, it)).transpose()?;
     let peers = list_or_none(edit.peer_asns.clone(), edit.no_peer_asn);
     let countries = list_or_none(edit.countries_allowed.clone(), edit.no_country_allowed);
+    let denied = list_or_none(edit.countries_denied.clone(), edit.no_country_denied);
     let change = HostChange { site_id: site.map(|it| it.id), ..edit.into() };
     database.write(Part::Hosts, |it| {
         host::update(it, host.id, &change)?;
         if let Some(countries) = countries {
             host_country_allowed::replace(it, host.id, &countries)?;
+        }
+        if let Some(denied) = denied {
+            host_country_denied::replace(it, host.id, &denied)?;
         }
         peers.map_or(Ok(()), |peers| host_peer_asn::replace(it, host.id, peers))
     })?;
@@ -114,6 +145,10 @@ impl From<HostEdit> for HostChange {
             admin_active: edit.admin_active,
             contacts: list_or_none(edit.contacts, edit.no_contact).map(|it| it.join("\n")),
             comment: edit.comment,
+            kind: edit.kind,
+            client_share: value_or_none(edit.share, edit.no_share),
+            daily_bytes: value_or_none(edit.daily_bytes, edit.no_daily_bytes),
+            max_file_size: value_or_none(edit.max_file_size, edit.no_max_file_size),
             ..Self::default()
         }
     }

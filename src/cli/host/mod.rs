@@ -19,7 +19,9 @@ use crate::{
         Database, Part,
         host::{self, Host, HostChange, NewHost},
     },
-    mirror::{Asn, Bandwidth, CategoryName, Country, HostName, HostUrl, Place, SiteName},
+    mirror::{
+        Asn, Bandwidth, Bytes, CategoryName, Country, HostKind, HostName, HostUrl, Percent, Place, SiteName,
+    },
 };
 use edit::HostEdit;
 use view::View;
@@ -102,6 +104,20 @@ pub(super) struct HostAdd {
     /// What it can send, in Mbit/s
     #[arg(long, value_name = "MBIT")]
     bandwidth: Option<Bandwidth>,
+    /// How it comes to have content: static (files that rsync brought; crawled), pull-through (fetches what it
+    /// lacks: has all that it opted in to, by your word) or cdn (the same, and used only when no other host can
+    /// serve)
+    #[arg(long, default_value_t)]
+    kind: HostKind,
+    /// So many of a hundred clients may be sent to it
+    #[arg(long, value_name = "PERCENT")]
+    share: Option<Percent>,
+    /// So many bytes each server may send to it in a day: 500G
+    #[arg(long, value_name = "BYTES")]
+    daily_bytes: Option<Bytes>,
+    /// The largest file that is fetched from it: 2G
+    #[arg(long, value_name = "BYTES")]
+    max_file_size: Option<Bytes>,
     /// Show it to nobody outside its netblocks and autonomous systems
     #[arg(long)]
     private: bool,
@@ -161,6 +177,10 @@ fn insert(database: &Database, name: HostName, add: HostAdd) -> anyhow::Result<A
         private: add.private,
         contacts: add.contacts.join("\n"),
         comment: add.comment,
+        kind: add.kind,
+        client_share: add.share,
+        daily_bytes: add.daily_bytes,
+        max_file_size: add.max_file_size,
         created_at: jiff::Timestamp::now().into(),
     };
     let host = database.write(Part::Hosts, |it| host::insert(it, &new))?;

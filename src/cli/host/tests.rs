@@ -52,7 +52,7 @@ impl Shell {
             Line::Site(noun) => site::answer(noun.command, &self.database),
             Line::Host(noun) => answer(noun.command, &self.database),
             Line::Netblock(noun) => netblock::answer(noun.command, &self.database),
-            Line::Category(noun) => category::answer(noun.command, &self.database),
+            Line::Category(noun) => category::answer(noun.command, &self.database, &Default::default()),
             Line::Country(noun) => country::answer(noun.command, &self.database),
         }
     }
@@ -240,6 +240,40 @@ fn people_see_whole_seconds_and_what_to_do_first() {
 }
 
 #[test]
+fn limits_are_set_and_taken_away() {
+    let shell = Shell::with_host();
+    let show = |name: &str| shell.run(&format!("host show {name}")).json();
+    shell.run("host add cdn --site uni --kind cdn --share 20 --daily-bytes 2T --max-file-size 500M");
+    let cdn = show("cdn");
+    assert_eq!(
+        (&cdn["kind"], &cdn["share"], &cdn["daily_bytes"]),
+        (&"cdn".into(), &20.into(), &(2u64 << 40).into())
+    );
+    assert_eq!(cdn["max_file_size"], 500 << 20);
+    shell.run("host opt-in cdn fedora --url https://cdn/fedora");
+    let reasons = show("cdn")["not_offered"].to_string();
+    assert!(reasons.contains("no URL answers") && !reasons.contains("crawled"), "{reasons}");
+    shell.run(
+        "host edit m1.example.org --kind pull-through --share 5 --country-denied fr --country-denied de",
+    );
+    let host = show("m1.example.org");
+    assert_eq!((&host["kind"], &host["share"]), (&"pull-through".into(), &5.into()));
+    assert_eq!(host["countries_denied"], serde_json::json!(["DE", "FR"]));
+    shell.run("host edit m1.example.org --kind static --no-share --no-country-denied");
+    shell.run("host edit cdn --no-daily-bytes --no-max-file-size");
+    let (host, cdn) = (show("m1.example.org"), show("cdn"));
+    assert_eq!((&host["kind"], &host["share"]), (&"static".into(), &serde_json::Value::Null));
+    assert_eq!(
+        (&cdn["daily_bytes"], &cdn["max_file_size"]),
+        (&serde_json::Value::Null, &serde_json::Value::Null)
+    );
+    assert_eq!(host["countries_denied"], serde_json::json!([]));
+    for line in ["--share 0", "--share 101", "--kind mirror", "--daily-bytes 0", "--max-file-size 1X"] {
+        assert!(shell.answer(&format!("host edit cdn {line}")).is_err(), "{line}");
+    }
+}
+
+#[test]
 fn a_host_in_json() {
     let shell = Shell::with_host();
     shell.run("host opt-in m1.example.org fedora --url https://m1/fedora/");
@@ -271,6 +305,12 @@ fn a_host_in_json() {
       "comment": "",
       "netblocks": [],
       "countries_allowed": [],
+      "countries_denied": [],
+      "kind": "static",
+      "share": null,
+      "daily_bytes": null,
+      "max_file_size": null,
+      "last_lied_at": TIME
       "created_at": TIME
       "last_crawled_at": TIME
       "schedule": {

@@ -10,13 +10,13 @@ use crate::{
         crawl::{self, Crawl, Holdings},
         host::Host,
         host_category::{self, HostCategoryUrl},
-        host_country_allowed, host_netblock, host_peer_asn,
+        host_country_allowed, host_country_denied, host_netblock, host_peer_asn,
         lease::{self, Schedule},
         site::{self, Site},
     },
     mirror::{
-        Asn, Bandwidth, CategoryName, Country, CrawlState, HostName, HostUrl, Netblock, Place, Reach, Serial,
-        SiteName,
+        Asn, Bandwidth, Bytes, CategoryName, Country, CrawlState, HostKind, HostName, HostUrl, Netblock,
+        Percent, Place, Reach, Serial, SiteName,
     },
     mirrorlist::{Exclusion, HOLDINGS_AGE},
 };
@@ -48,6 +48,14 @@ pub(super) struct View {
     comment: String,
     netblocks: Vec<Netblock>,
     countries_allowed: Vec<Country>,
+    countries_denied: Vec<Country>,
+    pub(super) kind: HostKind,
+    /// So many of a hundred clients.
+    share: Option<Percent>,
+    daily_bytes: Option<Bytes>,
+    max_file_size: Option<Bytes>,
+    /// A new host, and one that lied, earns its weight from then on.
+    last_lied_at: Option<Time>,
     created_at: Time,
     last_crawled_at: Option<Time>,
     /// When it is due, and which crawler has it now.
@@ -115,6 +123,11 @@ pub(super) fn show(database: &Database, host: &Host) -> anyhow::Result<Answer> {
         answer = answer.line(format_args!("crawled at {at} in {seconds:.1} s: {}", crawl.state));
         let news = crawl.log.iter().filter(|it| !is_told(&told, reason_of(it)));
         answer = news.fold(answer, Answer::line);
+        told.extend(crawl.log.iter().cloned());
+        for (name, reason) in view.categories.iter().filter_map(|it| Some((&it.name, it.reason.as_ref()?))) {
+            let since = reason.split("; ").filter(|it| !is_told(&told, it));
+            answer = since.fold(answer, |answer, it| answer.line(format_args!("{name} since then: {it}")));
+        }
     }
     Ok(answer)
 }
@@ -146,6 +159,7 @@ impl View {
                 netblocks: netblocks.into_iter().map(|it| it.netblock).collect(),
                 countries_allowed: host_country_allowed::list(it, host.id)?,
                 schedule: lease::find(it, host.id)?,
+                countries_denied: host_country_denied::list(it, host.id)?,
                 last_crawl: crawl::list(it, host.id, 1)?.pop().map(CrawlView::from),
                 categories: list_categories(it, host)?,
                 ..Self::of_host(host)
@@ -177,6 +191,12 @@ impl View {
             comment: host.comment.clone(),
             netblocks: Vec::new(),
             countries_allowed: Vec::new(),
+            countries_denied: Vec::new(),
+            kind: host.kind,
+            share: host.client_share,
+            daily_bytes: host.daily_bytes,
+            max_file_size: host.max_file_size,
+            last_lied_at: host.last_lied_at,
             created_at: host.created_at,
             last_crawled_at: host.last_crawled_at,
             schedule: None,
@@ -257,7 +277,7 @@ fn list_reasons(
             true => Some("retired: its folder is gone from the tree".to_owned()),
             // The crawler's reason to switch a host off says what is wrong with its URLs.
             false if host.auto_disabled_reason.is_some() && !category.has_other_urls => None,
-            false => category.why_not_offered(now),
+            false => category.why_not_offered(view.kind, now),
         };
         reasons.extend(reason.map(|it| format!("{}: {it}", category.name)));
     }
@@ -266,7 +286,24 @@ fn list_reasons(
 
 impl CategoryView {
     /// Why nobody is sent to the host for this category; `None` when somebody can be.
-    fn why_not_offered(&self, now: Time) -> Option<String> {
+    fn why_not_offered(&self, kind: HostKind, now: Time) -> Option<String> {
+        if kind == HostKind::Static
+            && let Some(reason) = self.why_not_held(now)
+        {
+            return Some(reason);
+        }
+        let is_up = |it: &UrlView| it.ipv4 == Reach::Up || it.ipv6 == Reach::Up;
+        if self.urls.iter().any(is_up) {
+            return None;
+        }
+        let down = |it: &UrlView| Some(format!("{} is down: {}", it.url, it.reason.as_ref()?));
+        let down: Vec<String> = self.urls.iter().filter_map(down).collect();
+        let nothing = || format!("no URL answers: {}", self.reason.as_deref().unwrap_or("no reason known"));
+        Some(if down.is_empty() { nothing() } else { down.join("; ") })
+    }
+
+    /// Why it counts as holding nothing.
+    fn why_not_held(&self, now: Time) -> Option<String> {
         if self.has_other_urls {
             return Some(OTHER_URLS.to_owned());
         }
@@ -278,13 +315,7 @@ impl CategoryView {
         if now.unix_seconds() - crawled_at.unix_seconds() > HOLDINGS_AGE {
             return Some(because(&Exclusion::Outdated.to_string()));
         }
-        let is_up = |it: &UrlView| it.ipv4 == Reach::Up || it.ipv6 == Reach::Up;
-        if self.urls.iter().any(is_up) {
-            return None;
-        }
-        let down = |it: &UrlView| Some(format!("{} is down: {}", it.url, it.reason.as_ref()?));
-        let down: Vec<String> = self.urls.iter().filter_map(down).collect();
-        Some(if down.is_empty() { because("no URL answers") } else { down.join("; ") })
+        None
     }
 }
 
@@ -299,6 +330,12 @@ fn facts(view: &View) -> Table {
         .add_row([table::cell("peer AS numbers"), table::lines(&view.peer_asns)])
         .add_row([table::cell("netblocks"), table::lines(&view.netblocks)])
         .add_row([table::cell("countries allowed"), table::lines(&view.countries_allowed)])
+        .add_row([table::cell("countries denied"), table::lines(&view.countries_denied)])
+        .add_row([table::cell("kind"), table::cell(view.kind)])
+        .add_row([table::cell("percent of clients"), table::optional(view.share)])
+        .add_row([table::cell("bytes a day"), table::optional(view.daily_bytes)])
+        .add_row([table::cell("largest file"), table::optional(view.max_file_size)])
+        .add_row([table::cell("last lied"), table::optional(view.last_lied_at.map(table::time))])
         .add_row([table::cell("Mbit/s"), table::optional(view.bandwidth)])
         .add_row([table::cell("private"), table::flag(view.private)])
         .add_row([table::cell("by its admins"), table::switch(view.user_active)])

@@ -22,12 +22,12 @@ impl World {
         let now = Timestamp::now();
         let until = now + SignedDuration::from_millis(milliseconds);
         let taking = Taking { holder: "another", now: now.into(), until: until.into(), limit: 9 };
-        self.database.write_log(|it| lease::take(it, Which::Due, &taking)).unwrap().len()
+        self.database.write_log(|it| lease::take(it, Which::Due(&[]), &taking)).unwrap().len()
     }
 }
 
 fn options(seed: u64) -> Options {
-    Options { hosts: Vec::new(), seed, clock: Timestamp::now }
+    Options { hosts: Vec::new(), embargoed: Vec::new(), seed, clock: Timestamp::now }
 }
 
 /// Hosts that are crawled at once by two crawlers.

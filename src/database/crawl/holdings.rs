@@ -7,13 +7,16 @@ use serde::Serialize;
 use crate::database::{
     Connection, Time, propagation,
     schema::{category, holdings, host_category},
-    snapshot::write_set,
+    snapshot::{read_set, write_set},
 };
 use crate::mirror::{CategoryName, CrawlState, HostCategoryId, HostId, Serial};
 
 /// How old, in seconds, holdings that do not change may look before they are confirmed. Each confirmation
 /// publishes the holdings anew; answers believe them for 7 days.
 const CONFIRM_SECONDS: i64 = 12 * 60 * 60;
+
+/// How long the reason may become by what clients did not get, in characters.
+const REASON_LIMIT: usize = 2_000;
 
 /// What a host holds of a category.
 #[derive(Clone, Debug, PartialEq, Queryable, Selectable, Serialize)]
@@ -108,4 +111,30 @@ pub(super) fn store(connection: &mut Connection, found: &CrawlHoldings, now: Tim
         diesel::update(row).set(confirmed).execute(connection)?;
     }
     Ok(publish)
+}
+
+/// Takes a blob from what an opt-in holds, and puts the reason before the others: was it there?
+pub(in crate::database) fn remove_blob(
+    connection: &mut Connection,
+    host_category: HostCategoryId,
+    number: u32,
+    reason: &str,
+) -> QueryResult<bool> {
+    let row = holdings::table.find(host_category);
+    let known = row.select((holdings::blobs, holdings::reason, holdings::state));
+    let Some((blobs, former, state)) = known.first::<(Vec<u8>, String, CrawlState)>(connection).optional()?
+    else {
+        return Ok(false);
+    };
+    let mut blobs = read_set(&blobs)?;
+    if !blobs.remove(number) {
+        return Ok(false);
+    }
+    // It claims all of the newest state, and lacks something of it.
+    let state = if state == CrawlState::UpToDate { CrawlState::Lying } else { state };
+    let reason: String = format!("{reason}; {former}").chars().take(REASON_LIMIT).collect();
+    diesel::update(row)
+        .set((holdings::blobs.eq(write_set(blobs)), holdings::reason.eq(reason), holdings::state.eq(state)))
+        .execute(connection)?;
+    Ok(true)
 }

@@ -7,6 +7,7 @@ use diesel::prelude::*;
 use jiff::SignedDuration;
 use serde::Serialize;
 
+pub(super) use holdings::remove_blob;
 pub use holdings::{CrawlHoldings, Holdings, list_holdings};
 pub use plan::{
     CategoryState, CategoryTruth, CrawlBlob, CrawlCategory, CrawlHost, list_hosts, load_category,
@@ -15,6 +16,7 @@ pub use plan::{
 use super::{
     Connection, Part, Time,
     lease::Next,
+    probe,
     schema::{crawl, host, host_category_url},
 };
 use crate::mirror::{CrawlState, HostCategoryUrlId, HostId, Reach};
@@ -98,9 +100,16 @@ pub fn list(connection: &mut Connection, host: HostId, limit: i64) -> QueryResul
 /// while it was crawled is left out.
 pub(super) fn store(connection: &mut Connection, result: &CrawlResult) -> QueryResult<Vec<Part>> {
     let mut parts = Vec::new();
-    let Some(switched) = store_host(connection, result)? else { return Ok(parts) };
-    let reach_changed = store_reaches(connection, &result.urls, result.started_at)?;
-    if switched || reach_changed {
+    let Some(host_changed) = store_host(connection, result)? else { return Ok(parts) };
+    let mut reach_changed = false;
+    // A prober at work knows better than one look does, once a URL has been seen at all.
+    let is_probed = probe::is_at_work(connection, result.started_at)?;
+    for url in &result.urls {
+        if !is_probed || !is_known(connection, url.url)? {
+            reach_changed |= store_reach(connection, url, result.started_at)?;
+        }
+    }
+    if host_changed || reach_changed {
         parts.push(Part::Hosts);
     }
     let mut published = false;
@@ -114,7 +123,7 @@ pub(super) fn store(connection: &mut Connection, result: &CrawlResult) -> QueryR
     Ok(parts)
 }
 
-/// Was the host switched off or on by it? `None` when there is no such host any more.
+/// Does something in the host's row change answers: was it switched off or on, or found lying? `None` when there is no such host any more.
 fn store_host(connection: &mut Connection, result: &CrawlResult) -> QueryResult<Option<bool>> {
     let row = host::table.find(result.host);
     let known = row.select((host::auto_disabled_reason, host::crawl_failures));
@@ -129,8 +138,12 @@ fn store_host(connection: &mut Connection, result: &CrawlResult) -> QueryResult<
             host::crawl_failures.eq(failures),
         ))
         .execute(connection)?;
+    let has_lied = result.state == CrawlState::Lying;
+    if has_lied {
+        diesel::update(row).set(host::last_lied_at.eq(Some(result.started_at))).execute(connection)?;
+    }
     if reason == result.auto_disabled {
-        return Ok(Some(false));
+        return Ok(Some(has_lied));
     }
     let since = result.auto_disabled.as_ref().map(|_| result.started_at);
     diesel::update(row)
@@ -144,8 +157,16 @@ pub(super) fn store_reaches(connection: &mut Connection, found: &[UrlReach], now
     found.iter().try_fold(false, |changed, it| Ok(store_reach(connection, it, now)? || changed))
 }
 
+/// Is it known of the URL whether it answers, by some family?
+fn is_known(connection: &mut Connection, url: HostCategoryUrlId) -> QueryResult<bool> {
+    let row = host_category_url::table.find(url);
+    let reach = row.select((host_category_url::ipv4_reach, host_category_url::ipv6_reach));
+    let reach: Option<(Reach, Reach)> = reach.first(connection).optional()?;
+    Ok(reach.is_some_and(|it| it != (Reach::Unknown, Reach::Unknown)))
+}
+
 /// Does the URL answer otherwise than before?
-fn store_reach(connection: &mut Connection, found: &UrlReach, now: Time) -> QueryResult<bool> {
+pub(super) fn store_reach(connection: &mut Connection, found: &UrlReach, now: Time) -> QueryResult<bool> {
     let row = host_category_url::table.find(found.url);
     let known = row.select((host_category_url::ipv4_reach, host_category_url::ipv6_reach));
     let Some(known) = known.first::<(Reach, Reach)>(connection).optional()? else { return Ok(false) };

@@ -12,7 +12,7 @@ use crate::database::{
     schema::{blob, category, category_serial, holdings, host, host_category, host_category_url, site},
     snapshot::read_set,
 };
-use crate::mirror::{CategoryId, CategoryName, HostCategoryId, HostId, HostName, Serial};
+use crate::mirror::{CategoryId, CategoryName, Country, HostCategoryId, HostId, HostKind, HostName, Serial};
 
 /// A host to crawl.
 #[derive(Clone, Debug, PartialEq)]
@@ -21,6 +21,10 @@ pub struct CrawlHost {
     pub id: HostId,
     /// Its name.
     pub name: HostName,
+    /// Where it stands.
+    pub country: Option<Country>,
+    /// How it comes to have content.
+    pub kind: HostKind,
     /// Host or site is private.
     pub private: bool,
     /// How many crawls in a row did not reach it.
@@ -82,12 +86,15 @@ pub struct CrawlBlob {
 /// [`lease::take`]: crate::database::lease::take
 pub fn list_hosts(connection: &mut Connection, only: &[HostId]) -> QueryResult<Vec<CrawlHost>> {
     let mut opt_ins = list_opt_ins(connection, only)?;
-    let rows: Vec<(HostId, HostName, bool, bool, i64, Option<String>)> = host::table
+    type Row = (HostId, HostName, Option<Country>, HostKind, bool, bool, i64, Option<String>);
+    let rows: Vec<Row> = host::table
         .inner_join(site::table)
         .filter(host::id.eq_any(only))
         .select((
             host::id,
             host::name,
+            host::country,
+            host::kind,
             host::private,
             site::private,
             host::crawl_failures,
@@ -95,10 +102,11 @@ pub fn list_hosts(connection: &mut Connection, only: &[HostId]) -> QueryResult<V
         ))
         .order(host::name)
         .load(connection)?;
-    let hosts = rows.into_iter().filter_map(|(id, name, private, site_private, failures, auto_disabled)| {
-        let categories = opt_ins.remove(&id)?;
-        Some(CrawlHost { id, name, private: private || site_private, failures, auto_disabled, categories })
-    });
+    let crawl_host = |(id, name, country, kind, private, site_private, failures, auto_disabled): Row| {
+        let (categories, private) = (opt_ins.remove(&id)?, private || site_private);
+        Some(CrawlHost { id, name, country, kind, private, failures, auto_disabled, categories })
+    };
+    let hosts = rows.into_iter().filter_map(crawl_host);
     Ok(hosts.collect())
 }
 

@@ -44,6 +44,12 @@ fn host(id: i64) -> HostRow {
         drained: false,
         netblocks: Vec::new(),
         countries_allowed: Vec::new(),
+        countries_denied: Vec::new(),
+        kind: HostKind::Static,
+        client_share: 100,
+        daily_bytes: None,
+        max_file_size: None,
+        clean_since: 0,
         categories: vec![HostCategoryRow {
             id: HostCategoryId(id),
             category: CategoryId(1),
@@ -71,6 +77,7 @@ fn snapshot(hosts: Vec<HostRow>) -> Snapshot {
         content: Arc::new(Content::new(content).unwrap()),
         holdings: Arc::new(Holdings::new(holdings).unwrap()),
         hosts: Arc::new(Hosts::new(HostRows { hosts, ..HostRows::default() })),
+        ..Snapshot::default()
     }
 }
 
@@ -80,7 +87,7 @@ fn client<'a>(snapshot: &Snapshot, address: &str, policy: &'a Policy) -> Client<
     Client::new(&snapshot.hosts, address.parse().unwrap(), location, Scheme::Https, NOW, policy)
 }
 
-const WANTED: Wanted<'static> = Wanted { repository: "fedora", number: 1, most: usize::MAX };
+const WANTED: Wanted<'static> = Wanted { repository: "fedora", number: 1, size: 1000, most: usize::MAX };
 
 /// Who is offered to a German client, as `class:host`, and why others are not.
 fn explained(hosts: Vec<HostRow>, number: u32) -> (Vec<String>, HashMap<i64, Exclusion>) {
@@ -141,6 +148,103 @@ fn every_reason_against_a_host_is_told() {
     check(|it| it.categories[0].urls[0].ipv4 = Reach::Unknown, Exclusion::Unproven);
     check(|it| it.private = true, Exclusion::Private);
     check(|it| it.countries_allowed = vec!["FR".parse().unwrap()], Exclusion::CountryNotAllowed);
+    check(|it| it.countries_denied = vec!["DE".parse().unwrap()], Exclusion::CountryDenied);
+    check(|it| it.max_file_size = Some(999), Exclusion::TooLarge);
+    check(|it| it.client_share = 0, Exclusion::NotInShare);
+}
+
+#[test]
+fn a_file_of_just_the_size_is_taken() {
+    let mut host = host(1);
+    host.max_file_size = Some(1000);
+    host.countries_denied = vec!["FR".parse().unwrap()];
+    assert_eq!(explained(vec![host], 1).0, ["country:m1"]);
+}
+
+#[test]
+fn an_embargo_keeps_hosts_of_a_country_out_everywhere() {
+    let mut other = host(1);
+    other.country = "FR".parse().ok();
+    other.netblocks = vec!["192.0.2.0/24".to_owned()];
+    let policy = Policy { embargoed: vec!["FR".parse().unwrap()], ..Policy::default() };
+    let snapshot = snapshot(vec![other, host(2)]);
+    let (offers, left_out) = explain(&snapshot, &client(&snapshot, "192.0.2.9", &policy), &WANTED);
+    assert_eq!(offers.iter().map(|it| it.host.id.0).collect::<Vec<_>>(), [2]);
+    assert_eq!(left_out[0].1, Exclusion::Embargoed);
+}
+
+#[test]
+fn a_host_whose_day_is_spent_is_left_out() {
+    let spent = Snapshot { spent: Arc::new([HostId(1)].into()), ..snapshot(vec![host(1), host(2)]) };
+    let policy = Policy::default();
+    let (offers, left_out) = explain(&spent, &client(&spent, "192.0.2.9", &policy), &WANTED);
+    assert_eq!((offers.len(), &left_out[0].1), (1, &Exclusion::Spent));
+}
+
+#[test]
+fn a_pull_through_host_has_all_of_its_categories_and_a_cdn_comes_last() {
+    let mut hosts: Vec<HostRow> = (1..=4).map(host).collect();
+    (hosts[0].kind, hosts[0].categories[0].id) = (HostKind::PullThrough, HostCategoryId(99));
+    hosts[1].kind = HostKind::Cdn;
+    hosts[1].netblocks = vec!["192.0.2.0/24".to_owned()];
+    hosts[2].country = "US".parse().ok();
+    let (mut offers, left_out) = explained(hosts.clone(), 1);
+    offers[..2].sort();
+    assert_eq!(offers, ["country:m1", "country:m4", "global:m3", "netblock:m2"]);
+    assert!(left_out.is_empty());
+    let (mut offers, left_out) = explained(hosts, 2);
+    offers.sort();
+    assert_eq!(offers, ["country:m1", "netblock:m2"], "what no static host holds");
+    assert_eq!(left_out[&4], Exclusion::LacksBlob);
+    let mut stranger = host(1);
+    (stranger.kind, stranger.categories[0].category) = (HostKind::Cdn, CategoryId(2));
+    assert_eq!(explained(vec![stranger], 1).1[&1], Exclusion::NotOptedIn, "by what it opted in to");
+}
+
+#[test]
+fn a_share_of_clients_is_a_share_of_networks() {
+    let mut some = host(1);
+    some.client_share = 20;
+    let (snapshot, policy) = (snapshot(vec![some]), Policy::default());
+    let is_offered = |address: &str, repository| {
+        let wanted = Wanted { repository, ..WANTED };
+        !rank(&snapshot, &client(&snapshot, address, &policy), &wanted).is_empty()
+    };
+    const CLIENTS: u32 = 20_000;
+    let mut offered = 0;
+    for network in 0..CLIENTS {
+        let address = std::net::Ipv4Addr::from(0x0a00_0000 + network * 256).to_string();
+        let first = is_offered(&address, "fedora");
+        assert_eq!(is_offered(&address, "centos"), first, "the same clients for every repository");
+        offered += u32::from(first);
+    }
+    let share = f64::from(offered) / f64::from(CLIENTS);
+    assert!((0.19..0.21).contains(&share), "{share}");
+}
+
+#[test]
+fn a_new_host_earns_its_share_in_five_days() {
+    const DAY: i64 = 24 * 60 * 60;
+    assert_eq!(ramp(NOW, NOW), 0.05);
+    assert_eq!(ramp(NOW + 100, NOW), 0.05, "a clock that is behind");
+    assert_eq!((ramp(NOW - 5 * DAY, NOW), ramp(0, NOW)), (1.0, 1.0));
+    assert!((ramp(NOW - DAY, NOW) - 0.24).abs() < 1e-9);
+    let mut new = host(1);
+    new.clean_since = NOW;
+    let (snapshot, policy) = (snapshot(vec![new, host(2)]), Policy::default());
+    let share = |at: i64| {
+        let is_first = |network: u32| {
+            let address = std::net::Ipv4Addr::from(0x0a00_0000 + network * 256).to_string();
+            // Holdings stay fresh in this story.
+            let client = Client { at: at.min(NOW + 6 * DAY), ..client(&snapshot, &address, &policy) };
+            rank(&snapshot, &client, &WANTED)[0].host.id == HostId(1)
+        };
+        (0..5000).filter(|it| is_first(*it)).count() as f64 / 5000.0
+    };
+    let shares = [share(NOW), share(NOW + DAY), share(NOW + 3 * DAY), share(NOW + 5 * DAY)];
+    for (found, expected) in shares.iter().zip([0.05 / 1.05, 0.24 / 1.24, 0.62 / 1.62, 0.5]) {
+        assert!((found - expected).abs() < 0.03, "{shares:?}");
+    }
 }
 
 #[test]

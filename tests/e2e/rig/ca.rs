@@ -46,10 +46,20 @@ impl Authority {
 
     /// Issues a certificate for `names`; the file is called after the first of them.
     pub(crate) fn issue(&self, names: &[&str]) -> Identity {
-        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
-        let file = self.folder.join(&names[0]);
+        self.sign(names[0], params_of(names))
+    }
+
+    /// Issues a certificate whose time is over.
+    pub(crate) fn issue_expired(&self, name: &str) -> Identity {
+        let mut params = params_of(&[name]);
+        params.not_before = rcgen::date_time_ymd(2020, 1, 1);
+        params.not_after = rcgen::date_time_ymd(2020, 12, 31);
+        self.sign(&format!("{name}-expired"), params)
+    }
+
+    fn sign(&self, file: &str, params: CertificateParams) -> Identity {
+        let file = self.folder.join(file);
         let key = KeyPair::generate().expect("a key");
-        let params = CertificateParams::new(names).expect("names of a certificate");
         let certificate = params.signed_by(&key, &self.issuer).expect("a certificate").pem();
         let identity =
             Identity { certificate: file.with_added_extension("crt"), key: file.with_added_extension("key") };
@@ -57,4 +67,9 @@ impl Authority {
         fs::write(&identity.key, key.serialize_pem()).expect("the key's file");
         identity
     }
+}
+
+fn params_of(names: &[&str]) -> CertificateParams {
+    let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+    CertificateParams::new(names).expect("names of a certificate")
 }

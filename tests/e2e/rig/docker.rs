@@ -2,12 +2,19 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
+use super::containerd::Containerd;
 use super::image::Image;
 use super::namespace::Namespace;
-use super::program::{self, Finished, Program, command, finish};
+use super::program::{self, Finished, Program, finish};
+use super::root::Root;
+
+/// Layers in flight at once; hanging pulls would hold up the others with the default of three.
+const DOWNLOADS: u32 = 200;
 
 pub(crate) struct Docker {
+    root: Root,
     folder: PathBuf,
     program: Program,
 }
@@ -15,24 +22,49 @@ pub(crate) struct Docker {
 impl Docker {
     /// Starts a daemon whose data are in a folder called `name`: an empty one knows no layer yet.
     pub(crate) fn start(namespace: &Namespace, name: &str) -> Docker {
+        program::find("containerd"); // its absence would only show in dockerd's log
+        // vfs works on every file system.
+        Docker::start_with(namespace, &Root::Machine, name, &["--storage-driver=vfs"])
+    }
+
+    /// Starts a daemon of `root` that keeps images in `containerd`'s store.
+    pub(crate) fn start_over(namespace: &Namespace, root: &Root, containerd: &Containerd) -> Docker {
+        let trusted = root.path("etc/docker/certs.d/registry.test");
+        fs::create_dir_all(&trusted).expect("docker's folder of certificates");
+        fs::write(trusted.join("ca.crt"), namespace.authority.certificate()).expect("docker's certificate");
+        let config = namespace.folder.join("daemon.json");
+        let features = r#"{"features": {"containerd-snapshotter": true}}"#;
+        fs::write(&config, features).expect("docker's configuration");
+        let option = |name: &str, path: &Path| format!("--{name}={}", path.display());
+        let options = [option("containerd", &containerd.socket()), option("config-file", &config)];
+        let [socket, config] = &options;
+        Docker::start_with(namespace, root, "docker", &[socket, config, "--storage-driver=native"])
+    }
+
+    fn start_with(namespace: &Namespace, root: &Root, name: &str, options: &[&str]) -> Docker {
         let folder = namespace.folder.join(name);
         fs::create_dir_all(&folder).expect("docker's folder");
-        let mut dockerd = command("dockerd");
+        let mut dockerd = root.command("dockerd");
         dockerd.arg("--data-root").arg(folder.join("data"));
         dockerd.arg("--exec-root").arg(folder.join("run"));
         dockerd.arg("--pidfile").arg(folder.join("pid"));
         dockerd.arg("--host").arg(socket(&folder));
-        // vfs works on every file system; the rest keeps its hands off the network.
-        dockerd.args(["--storage-driver=vfs", "--iptables=false", "--ip6tables=false", "--bridge=none"]);
-        program::find("containerd"); // its absence would only show in dockerd's log
+        // It keeps its hands off the network.
+        dockerd.args(["--iptables=false", "--ip6tables=false", "--bridge=none"]).args(options);
+        dockerd.arg(format!("--max-concurrent-downloads={DOWNLOADS}"));
         let mut program = Program::start("dockerd", &folder, dockerd);
-        program.wait_until("answer to docker info", || docker(&folder, &["info"]).success());
-        Docker { folder, program }
+        program.wait_until("answer to docker info", || finish(docker(root, &folder, &["info"])).success());
+        Docker { root: root.clone(), folder, program }
     }
 
     /// Runs `docker` with these arguments.
     pub(crate) fn run(&self, arguments: &[&str]) -> Finished {
-        docker(&self.folder, arguments)
+        finish(self.command(arguments))
+    }
+
+    /// A command of `docker` with these arguments.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        docker(&self.root, &self.folder, arguments)
     }
 
     /// Loads `image` and pushes it as `reference` (with registry and tag) by a real `docker push`.
@@ -67,11 +99,10 @@ impl Docker {
     }
 }
 
-fn docker(folder: &Path, arguments: &[&str]) -> Finished {
-    // Named whole: another docker may be first on PATH.
-    let mut docker = command("/usr/bin/docker");
+fn docker(root: &Root, folder: &Path, arguments: &[&str]) -> Command {
+    let mut docker = root.command("docker");
     docker.env("DOCKER_CONFIG", folder.join("config")).arg("--host").arg(socket(folder)).args(arguments);
-    finish(docker)
+    docker
 }
 
 fn socket(folder: &Path) -> String {

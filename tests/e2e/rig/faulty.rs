@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use super::namespace::Namespace;
-use super::server::{Cut, Reply, Request, Server};
+use super::server::{Cut, Point, Reply, Request, Server};
 
 /// What is wrong with blobs (nothing else is touched).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,6 +14,10 @@ pub(crate) enum Fault {
     None,
     /// The body ends after so many bytes.
     Cut(usize, Cut),
+    /// The connection ends, or hangs, when the request was read.
+    NoAnswer(Cut),
+    /// Good to the crawler; for all others the body stalls after so many bytes.
+    StallForClients(usize),
     /// One bit of every blob of this size or more is flipped.
     WrongBytes(usize),
     /// Every blob of this size or more is one byte longer.
@@ -68,16 +72,22 @@ fn answer(root: &Path, request: &Request, fault: Fault) -> Reply {
         _ => {}
     }
     let mut reply = serve_range(request.range.as_deref(), body);
-    if let (Fault::Cut(after, how), true) = (fault, is_blob) {
-        reply.cut = Some((after, how));
+    reply.cut = match fault {
+        Fault::Cut(after, how) => Some((Point::Body(after), how)),
+        Fault::NoAnswer(how) => Some((Point::Start, how)),
+        Fault::StallForClients(after) if !request.agent.starts_with("portolan/") => {
+            Some((Point::Body(after), Cut::Stall))
+        }
+        _ => None,
     }
+    .filter(|_| is_blob);
     reply
 }
 
-/// The whole body, or the one range that was asked for.
+/// The whole body, or the one range that was asked for; several ranges are ignored, as a server may.
 fn serve_range(range: Option<&str>, body: Vec<u8>) -> Reply {
     let wanted = range.and_then(|range| range.strip_prefix("bytes=")?.split_once('-'));
-    let Some((first, last)) = wanted.filter(|(first, _)| !first.is_empty()) else {
+    let Some((first, last)) = wanted.filter(|(first, last)| !first.is_empty() && !last.contains(',')) else {
         return Reply::new(200, "application/octet-stream", body).header("Accept-Ranges", "bytes");
     };
     let first: usize = first.parse().expect("a number");

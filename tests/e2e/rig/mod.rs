@@ -2,6 +2,7 @@
 
 pub(crate) mod aria2;
 pub(crate) mod ca;
+pub(crate) mod containerd;
 pub(crate) mod docker;
 pub(crate) mod faulty;
 pub(crate) mod geoip;
@@ -17,6 +18,7 @@ pub(crate) mod postgres;
 pub(crate) mod program;
 pub(crate) mod proxy;
 pub(crate) mod raw_registry;
+pub(crate) mod root;
 pub(crate) mod rsync;
 pub(crate) mod server;
 pub(crate) mod skopeo;

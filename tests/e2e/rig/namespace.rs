@@ -45,7 +45,7 @@ pub(crate) const CLIENT_FR: &str = "198.51.100.200";
 pub(crate) const CLIENT_SIX: &str = "2001:db8:fa::200";
 
 /// Every name of the rig and its addresses. The first part of a mirror's name says its country.
-const HOSTS: [(&str, &[&str]); 13] = [
+const HOSTS: [(&str, &[&str]); 33] = [
     ("registry.test", &[REGISTRY]),
     ("six.registry.test", &[REGISTRY_SIX]),
     ("direct.registry.test", &[REGISTRY]),
@@ -56,6 +56,26 @@ const HOSTS: [(&str, &[&str]); 13] = [
     ("de3.mirror.test", &["192.0.2.13"]),
     ("de4.mirror.test", &["192.0.2.14"]),
     ("de5.mirror.test", &["192.0.2.15"]),
+    ("de11.mirror.test", &["192.0.2.21"]),
+    ("de12.mirror.test", &["192.0.2.22"]),
+    ("de13.mirror.test", &["192.0.2.23"]),
+    ("de14.mirror.test", &["192.0.2.24"]),
+    ("de15.mirror.test", &["192.0.2.25"]),
+    ("de16.mirror.test", &["192.0.2.26"]),
+    ("de17.mirror.test", &["192.0.2.27"]),
+    ("de18.mirror.test", &["192.0.2.28"]),
+    ("de19.mirror.test", &["192.0.2.29"]),
+    ("de20.mirror.test", &["192.0.2.30"]),
+    ("de21.mirror.test", &["192.0.2.31"]),
+    ("de22.mirror.test", &["192.0.2.32"]),
+    ("de23.mirror.test", &["192.0.2.33"]),
+    ("de24.mirror.test", &["192.0.2.34"]),
+    ("de25.mirror.test", &["192.0.2.35"]),
+    ("de26.mirror.test", &["192.0.2.36"]),
+    ("de27.mirror.test", &["192.0.2.37"]),
+    ("de28.mirror.test", &["192.0.2.38"]),
+    ("de29.mirror.test", &["192.0.2.39"]),
+    ("de30.mirror.test", &["192.0.2.40"]),
     ("fr.mirror.test", &["198.51.100.11"]),
     ("us.mirror.test", &["203.0.113.11"]),
     ("us2.mirror.test", &["203.0.113.12"]),

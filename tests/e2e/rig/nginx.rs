@@ -59,6 +59,11 @@ impl Nginx {
         nginx
     }
 
+    /// The name by which it is asked.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
     /// The folder whose content is at `/`.
     pub(crate) fn root(&self) -> PathBuf {
         self.folder.join("root")
@@ -71,10 +76,33 @@ impl Nginx {
         }
     }
 
+    /// Starts it again after [`Nginx::stop`].
+    pub(crate) fn start_again(&mut self) {
+        self.start_with("");
+    }
+
+    /// From now on listens on its IPv4 addresses only.
+    pub(crate) fn leave_ipv6(&mut self) {
+        self.stop();
+        self.listen.retain(|address| !address.starts_with('['));
+        self.start_with("");
+    }
+
     /// From now on answers this status for every blob.
     pub(crate) fn answer_blobs_with(&mut self, status: u16) {
+        self.restart_with(&format!("location ~ /blobs/ {{ return {status}; }}"));
+    }
+
+    /// From now on has these directives, too.
+    pub(crate) fn restart_with(&mut self, directives: &str) {
         self.stop();
-        self.start_with(&format!("location ~ /blobs/ {{ return {status}; }}"));
+        self.start_with(directives);
+    }
+
+    /// From now on shows this certificate.
+    pub(crate) fn show(&mut self, identity: Identity) {
+        self.identity = Some(identity);
+        self.restart_with("");
     }
 
     /// Every request that was answered since the start or the last [`Nginx::forget_requests`].

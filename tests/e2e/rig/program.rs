@@ -12,14 +12,17 @@ const START: Duration = Duration::from_secs(30);
 /// How long a program may take to end after SIGTERM.
 const STOP: Duration = Duration::from_secs(15);
 
-/// Seconds that a program which is run to its end may take.
-const RUN_SECONDS: &str = "120";
+/// How long a program which is run to its end may take.
+const RUN: Duration = Duration::from_secs(120);
+
+/// What `timeout` ends with when it had to end the program.
+const TIMED_OUT: i32 = 124;
 
 /// How much of a log is shown when something fails, in bytes.
 const TAIL: usize = 6000;
 
 /// Debian's folders, in the order they are looked at. PATH is not asked: another docker may be first on it.
-const FOLDERS: [&str; 2] = ["/usr/sbin", "/usr/bin"];
+pub(crate) const FOLDERS: [&str; 2] = ["/usr/sbin", "/usr/bin"];
 
 /// The path of Debian's program `name`.
 ///
@@ -76,6 +79,12 @@ impl Finished {
         self.code == Some(0)
     }
 
+    /// Whether it did not end by itself.
+    pub(crate) fn timed_out(&self) -> bool {
+        // 137: it did not heed SIGTERM either.
+        matches!(self.code, Some(TIMED_OUT | 137))
+    }
+
     /// Standard output of a program that must have succeeded.
     #[track_caller]
     pub(crate) fn expect_success(self) -> String {
@@ -99,11 +108,20 @@ impl std::fmt::Display for Finished {
     }
 }
 
-/// Runs `command` to its end, at most [`RUN_SECONDS`] long.
+/// Runs `command` to its end, at most [`RUN`] long.
 pub(crate) fn finish(command: Command) -> Finished {
+    finish_within(RUN, command)
+}
+
+/// Runs `command` to its end, at most so long (whole seconds).
+pub(crate) fn finish_within(limit: Duration, command: Command) -> Finished {
     let line = format!("{command:?}");
     let mut bounded = Command::new(find("timeout"));
-    bounded.arg("--kill-after=5").arg(RUN_SECONDS).arg(command.get_program()).args(command.get_args());
+    bounded
+        .arg("--kill-after=5")
+        .arg(limit.as_secs().to_string())
+        .arg(command.get_program())
+        .args(command.get_args());
     bounded.env_clear().stdin(Stdio::null());
     for (name, value) in command.get_envs() {
         if let Some(value) = value {

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::image::{self, Image, OCI_MANIFEST};
 use super::namespace::Namespace;
-use super::server::{Cut, Reply, Request, Server};
+use super::server::{Cut, Point, Reply, Request, Server};
 
 /// What the registry claims to have.
 #[derive(Default, Clone)]
@@ -154,7 +154,7 @@ fn find(contents: &Contents, rest: &str) -> Option<Reply> {
     if let Some((_, digest)) = rest.split_once("/blobs/") {
         let blob = contents.blobs.get(digest)?;
         let mut reply = Reply::new(200, "application/octet-stream", blob.bytes.clone());
-        reply.cut = blob.cut.map(|after| (after, Cut::Fin));
+        reply.cut = blob.cut.map(|after| (Point::Body(after), Cut::Fin));
         return Some(reply);
     }
     let manifest = contents.manifests.get(rest)?;

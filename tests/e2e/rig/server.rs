@@ -25,6 +25,8 @@ pub(crate) struct Request {
     pub(crate) range: Option<String>,
     /// Header `Authorization`, if any.
     pub(crate) authorization: Option<String>,
+    /// Header `User-Agent`, or nothing.
+    pub(crate) agent: String,
     /// The status that was sent.
     pub(crate) status: u16,
 }
@@ -34,8 +36,17 @@ pub(crate) struct Reply {
     pub(crate) status: u16,
     pub(crate) headers: Vec<(&'static str, String)>,
     pub(crate) body: Vec<u8>,
-    /// The body ends after so many bytes although Content-Length promises it whole.
-    pub(crate) cut: Option<(usize, Cut)>,
+    /// The answer ends here although Content-Length promises it whole.
+    pub(crate) cut: Option<(Point, Cut)>,
+}
+
+/// Where an answer ends too early.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd)]
+pub(crate) enum Point {
+    /// Before its first byte.
+    Start,
+    /// After so many bytes of the body.
+    Body(usize),
 }
 
 /// How a connection is cut.
@@ -45,6 +56,8 @@ pub(crate) enum Cut {
     Fin,
     /// A reset.
     Rst,
+    /// Nothing: the connection stays open until the client closes it.
+    Stall,
 }
 
 impl Reply {
@@ -127,9 +140,14 @@ where
             converse(StreamOwned::new(connection, stream), log, answer)?
         }
     };
-    if cut == Some(Cut::Rst) {
+    match cut {
         // A linger time of zero makes the close a reset.
-        socket2::SockRef::from(&raw).set_linger(Some(Duration::ZERO))?;
+        Some(Cut::Rst) => socket2::SockRef::from(&raw).set_linger(Some(Duration::ZERO))?,
+        Some(Cut::Stall) => {
+            raw.set_read_timeout(None)?;
+            io::copy(&mut &raw, &mut io::sink())?;
+        }
+        Some(Cut::Fin) | None => {}
     }
     Ok(())
 }
@@ -146,6 +164,9 @@ where
     request.status = reply.status;
     let is_head = request.method == "HEAD";
     log.lock().expect("the log").push(request);
+    if let Some((Point::Start, how)) = reply.cut {
+        return Ok(Some(how));
+    }
     let stream = stream.get_mut();
     write!(stream, "HTTP/1.1 {} Whatever\r\nConnection: close\r\n", reply.status)?;
     write!(stream, "Content-Length: {}\r\n", reply.body.len())?;
@@ -153,17 +174,21 @@ where
         write!(stream, "{name}: {value}\r\n")?;
     }
     write!(stream, "\r\n")?;
-    let cut = reply.cut.filter(|(after, _)| !is_head && *after < reply.body.len());
-    let end = cut.map_or(reply.body.len(), |(after, _)| after);
-    if !is_head {
-        stream.write_all(&reply.body[..end])?;
+    if is_head {
+        stream.flush()?;
+        return Ok(None);
     }
+    let Some((Point::Body(end), how)) = reply.cut.filter(|(at, _)| *at < Point::Body(reply.body.len()))
+    else {
+        stream.write_all(&reply.body)?;
+        stream.flush()?;
+        return Ok(None);
+    };
+    stream.write_all(&reply.body[..end])?;
     stream.flush()?;
-    if cut.is_some() {
-        // Lets what was sent arrive before the reset throws it away.
-        std::thread::sleep(Duration::from_millis(200));
-    }
-    Ok(cut.map(|(_, how)| how))
+    // Lets what was sent arrive before the reset throws it away.
+    std::thread::sleep(Duration::from_millis(200));
+    Ok(Some(how))
 }
 
 fn read_request(stream: &mut impl BufRead) -> io::Result<Request> {
@@ -174,7 +199,8 @@ fn read_request(stream: &mut impl BufRead) -> io::Result<Request> {
         return Err(io::ErrorKind::InvalidData.into());
     };
     let (method, path) = (method.to_owned(), path.to_owned());
-    let mut request = Request { method, path, range: None, authorization: None, status: 0 };
+    let mut request =
+        Request { method, path, range: None, authorization: None, agent: String::new(), status: 0 };
     loop {
         let mut line = String::new();
         if stream.read_line(&mut line)? == 0 || line == "\r\n" {
@@ -183,6 +209,7 @@ fn read_request(stream: &mut impl BufRead) -> io::Result<Request> {
         let Some((name, value)) = line.split_once(':') else { continue };
         match name.to_ascii_lowercase().as_str() {
             "range" => request.range = Some(value.trim().to_owned()),
+            "user-agent" => request.agent = value.trim().to_owned(),
             "authorization" => request.authorization = Some(value.trim().to_owned()),
             _ => {}
         }

@@ -1,0 +1,3 @@
+DROP TABLE suspicion;
+DROP TABLE prober;
+DROP TABLE url_traffic;

@@ -1,0 +1,202 @@
+//! The table `suspicion`: blobs that clients did not get from a URL, until the prober has looked.
+
+use std::collections::BTreeSet;
+
+use diesel::prelude::*;
+
+use super::{
+    BATCH_ROWS, Connection, Part, Sha256, Time,
+    connection::on_each,
+    crawl,
+    schema::{blob, host, host_category, host_category_url, suspicion},
+};
+use crate::{
+    mirror::{HostCategoryId, HostCategoryUrlId, HostName, HostUrl, Reach},
+    oci,
+};
+
+/// So many suspicions are kept at most; more are dropped. Clients repeat them.
+const MOST_SUSPICIONS: i64 = 10_000;
+
+/// Something to look at.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Suspicion {
+    /// Where.
+    pub url_id: HostCategoryUrlId,
+    /// Where.
+    pub url: HostUrl,
+    /// Does it answer by IPv4?
+    pub ipv4: Reach,
+    /// Whose it is.
+    pub host_name: HostName,
+    /// The opt-in, whose holdings are in doubt.
+    pub host_category: HostCategoryId,
+    /// The number of the blob.
+    pub number: u32,
+    /// What is asked for.
+    pub digest: Sha256,
+    /// In bytes.
+    pub size: u64,
+}
+
+/// What a look at a suspicion gave.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settled {
+    /// What was looked at.
+    pub suspicion: Suspicion,
+    /// Why the host does not hold the blob; `None`: nothing was found wrong.
+    pub fault: Option<String>,
+}
+
+/// Notes suspicions. What is no longer there is passed over, and what is noted already keeps its time.
+pub fn insert(
+    connection: &mut Connection,
+    suspicions: &BTreeSet<(HostCategoryUrlId, u32)>,
+    now: Time,
+) -> QueryResult<()> {
+    let known: i64 = suspicion::table.count().get_result(connection)?;
+    let room = usize::try_from(MOST_SUSPICIONS - known).unwrap_or_default();
+    let some: Vec<_> = suspicions.iter().copied().take(room.min(BATCH_ROWS)).collect();
+    let urls: BTreeSet<HostCategoryUrlId> = host_category_url::table
+        .filter(host_category_url::id.eq_any(some.iter().map(|it| it.0)))
+        .select(host_category_url::id)
+        .load(connection)?
+        .into_iter()
+        .collect();
+    let blobs: BTreeSet<i64> = blob::table
+        .filter(blob::id.eq_any(some.iter().map(|it| i64::from(it.1))))
+        .select(blob::id)
+        .load(connection)?
+        .into_iter()
+        .collect();
+    let there = some.iter().filter(|(url, number)| urls.contains(url) && blobs.contains(&i64::from(*number)));
+    let row = |(url, number): &(HostCategoryUrlId, u32)| {
+        (
+            suspicion::host_category_url_id.eq(*url),
+            suspicion::blob_id.eq(i64::from(*number)),
+            suspicion::first_seen_at.eq(now),
+        )
+    };
+    let rows: Vec<_> = there.map(row).collect();
+    on_each!(connection, |it| diesel::insert_into(suspicion::table)
+        .values(rows)
+        .on_conflict_do_nothing()
+        .execute(it))
+    .map(drop)
+}
+
+/// What is to be looked at, the oldest first.
+pub fn list(connection: &mut Connection, most: i64) -> QueryResult<Vec<Suspicion>> {
+    type Row = (HostCategoryUrlId, HostUrl, Reach, HostName, HostCategoryId, i64, Sha256, i64);
+    let rows: Vec<Row> = suspicion::table
+        .inner_join(host_category_url::table.inner_join(host_category::table.inner_join(host::table)))
+        .inner_join(blob::table)
+        .select((
+            host_category_url::id,
+            host_category_url::url,
+            host_category_url::ipv4_reach,
+            host::name,
+            host_category::id,
+            blob::id,
+            blob::digest,
+            blob::size,
+        ))
+        .order((suspicion::first_seen_at, host_category_url::id, blob::id))
+        .limit(most)
+        .load(connection)?;
+    let suspicion = |(url_id, url, ipv4, host_name, host_category, number, digest, size): Row| {
+        let (number, size) = (u32::try_from(number).ok()?, u64::try_from(size).ok()?);
+        Some(Suspicion { url_id, url, ipv4, host_name, host_category, number, digest, size })
+    };
+    Ok(rows.into_iter().filter_map(suspicion).collect())
+}
+
+/// Takes them away; gives the parts of the snapshot that changed by it.
+pub(super) fn settle(connection: &mut Connection, settled: &[Settled]) -> QueryResult<Vec<Part>> {
+    let mut changed = false;
+    for Settled { suspicion: it, fault } in settled {
+        if let Some(fault) = fault {
+            let reason = format!("a client did not get {}: {fault}", oci::Digest::from(it.digest));
+            changed |= crawl::remove_blob(connection, it.host_category, it.number, &reason)?;
+        }
+        diesel::delete(suspicion::table.find((it.url_id, i64::from(it.number)))).execute(connection)?;
+    }
+    Ok(if changed { vec![Part::Holdings] } else { Vec::new() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::database::{
+        Database,
+        content::{self, ContentBlob},
+        crawl::{CrawlHoldings, CrawlResult, list_holdings},
+        host_category::{list_urls, opt_in},
+        testing::*,
+    };
+    use crate::mirror::CrawlState;
+
+    /// A host that holds blobs 1 to 3, and its URL.
+    fn add(database: &Database) -> (crate::mirror::HostId, HostCategoryUrlId) {
+        let mut content = new_category("fedora", 1);
+        let blob = |it: u8| ContentBlob { digest: Sha256([it; 32]), size: u64::from(it) };
+        content.blobs = (1..=3).map(blob).collect();
+        database.write(Part::Content, |it| content::replace_category(it, &content, now())).unwrap();
+        let category =
+            database.read(|it| crate::database::category::find(it, &content.name)).unwrap().unwrap();
+        let host = add_host(database, "m1");
+        let url: HostUrl = "https://m1/fedora".parse().unwrap();
+        let row = database.write(Part::Hosts, |it| opt_in(it, host.id, category.id, &[url], now())).unwrap();
+        let result = CrawlResult {
+            host: host.id,
+            started_at: now(),
+            duration: jiff::SignedDuration::from_secs(1),
+            state: CrawlState::UpToDate,
+            log: String::new(),
+            auto_disabled: None,
+            holdings: vec![CrawlHoldings {
+                host_category: row.id,
+                serial: Some(1),
+                state: CrawlState::UpToDate,
+                reason: "all of 3 files".into(),
+                blobs: Some([1, 2, 3].into_iter().collect()),
+            }],
+            urls: Vec::new(),
+        };
+        database.store_crawl(&result).unwrap();
+        (host.id, database.read(|it| list_urls(it, row.id)).unwrap()[0].id)
+    }
+
+    #[test]
+    fn exactly_what_is_missing_goes() {
+        on_both(|database| {
+            let (host, url) = add(database);
+            let before = database.generations().unwrap();
+            let other = HostCategoryUrlId(99);
+            let noted = [(url, 2), (url, 3), (url, 77), (other, 1)].into();
+            for _ in 0..2 {
+                database.write_log(|it| insert(it, &noted, now())).unwrap();
+            }
+            assert_eq!(database.generations().unwrap(), before, "a suspicion is no verdict");
+            let found = database.read(|it| list(it, 9)).unwrap();
+            assert_eq!(found.iter().map(|it| it.number).collect::<Vec<_>>(), [2, 3]);
+            assert_eq!((found[0].digest, found[0].size), (Sha256([2; 32]), 2));
+            let settled = |at: usize, fault: Option<&str>| Settled {
+                suspicion: found[at].clone(),
+                fault: fault.map(str::to_owned),
+            };
+            database.settle(&[settled(0, None)]).unwrap();
+            assert_eq!(database.generations().unwrap(), before, "it was there");
+            database.settle(&[settled(1, Some("it is gone"))]).unwrap();
+            assert_eq!(database.generations().unwrap().holdings, before.holdings + 1);
+            let holdings = database.read(|it| list_holdings(it, host)).unwrap().remove(0).1;
+            assert_eq!(holdings.set(), Some([1, 2].into_iter().collect()));
+            assert_eq!(holdings.state, CrawlState::Lying);
+            let digest = oci::Digest::from(Sha256([3; 32]));
+            assert_eq!(holdings.reason, format!("a client did not get {digest}: it is gone; all of 3 files"));
+            assert!(database.read(|it| list(it, 9)).unwrap().is_empty());
+            database.settle(&[settled(1, Some("it is gone"))]).unwrap();
+            assert_eq!(database.generations().unwrap().holdings, before.holdings + 1, "nothing new");
+        });
+    }
+}
