@@ -29,7 +29,9 @@ impl Claim {
             Outcome::Absent => {
                 return Ok(Self::Nothing(None, format!("there is no {url}/zz/serial")));
             }
-            Outcome::Wrong(reason) => return Ok(Self::Broken(format!("zz/serial: {reason}"))),
+            Outcome::Damaged(reason) | Outcome::Wrong(reason) => {
+                return Ok(Self::Broken(format!("zz/serial: {reason}")));
+            }
             Outcome::Unreachable(reason) | Outcome::NoRoute(reason) => {
                 return Err(format!("zz/serial: {reason}"));
             }

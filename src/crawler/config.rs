@@ -28,9 +28,12 @@ pub struct Config {
     /// files than this are never read. 0 to 68719476736 (64 GiB).
     #[schemars(range(max = 68_719_476_736_u64))]
     pub hash_bytes: u64,
-    /// Networks that are crawled though their addresses are not public, as `10.0.0.0/8`.
+    /// Networks that are crawled though their addresses are not public, as `10.0.0.0/8`. Only in these may a
+    /// URL have an address instead of a host's name.
     #[schemars(with = "Vec<String>")]
     pub allow_networks: Vec<IpNet>,
+    /// Ports below 1024 that are visited beside 80, 443 and 873 (rsync). Those from 1024 on always are.
+    pub allow_ports: Vec<u16>,
     /// A URL or mail address that mirror admins find in their logs, behind our name.
     pub contact: String,
 }
@@ -45,6 +48,7 @@ impl Default for Config {
             host_timeout: SignedDuration::from_mins(10),
             hash_bytes: 8 * 1024 * 1024,
             allow_networks: Vec::new(),
+            allow_ports: Vec::new(),
             contact: String::new(),
         }
     }
@@ -73,6 +77,7 @@ mod tests {
         host_timeout = "10m"
         hash_bytes = 8388608
         allow_networks = []
+        allow_ports = []
         contact = ""
         "#);
         let config: Config = toml::from_str("timeout = \"5s\"\nallow_networks = [\"10.0.0.0/8\"]").unwrap();

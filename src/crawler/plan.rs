@@ -157,7 +157,7 @@ impl<'a> Plan<'a> {
             return Verdict::lying(format!("{}: {reason}", self.digest(number)));
         }
         match &findings.range {
-            Some(Outcome::Wrong(reason)) => return Verdict::lying(reason.clone()),
+            Some(Outcome::Damaged(reason) | Outcome::Wrong(reason)) => return Verdict::lying(reason.clone()),
             Some(Outcome::Absent) => return Verdict::lying("it has no file for a Range request"),
             _ => {}
         }
@@ -236,9 +236,10 @@ impl<'a> Plan<'a> {
                 Some(format!("{digest}: it claims to have it, and has not"))
             }
             Outcome::Absent => None,
-            Outcome::Wrong(reason) | Outcome::Unreachable(reason) | Outcome::NoRoute(reason) => {
-                Some(format!("{digest}: {reason}"))
-            }
+            Outcome::Damaged(reason)
+            | Outcome::Wrong(reason)
+            | Outcome::Unreachable(reason)
+            | Outcome::NoRoute(reason) => Some(format!("{digest}: {reason}")),
         })
     }
 
@@ -274,7 +275,7 @@ impl<'a> Plan<'a> {
 
 fn first_wrong(outcomes: &BTreeMap<u32, Outcome>) -> Option<(u32, &str)> {
     outcomes.iter().find_map(|(number, outcome)| match outcome {
-        Outcome::Wrong(reason) => Some((*number, reason.as_str())),
+        Outcome::Damaged(reason) | Outcome::Wrong(reason) => Some((*number, reason.as_str())),
         _ => None,
     })
 }
@@ -298,7 +299,7 @@ fn mostly_unanswered(answers: &BTreeMap<u32, Outcome>) -> Option<String> {
 pub(super) fn unanswered(outcome: &Outcome) -> Option<&str> {
     match outcome {
         Outcome::Unreachable(reason) | Outcome::NoRoute(reason) => Some(reason),
-        Outcome::Present(()) | Outcome::Absent | Outcome::Wrong(_) => None,
+        Outcome::Present(()) | Outcome::Absent | Outcome::Damaged(_) | Outcome::Wrong(_) => None,
     }
 }
 

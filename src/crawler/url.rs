@@ -55,7 +55,8 @@ pub(super) struct Visit {
 
 impl Visitor {
     pub(super) fn new(config: &Config) -> Result<Self, connector::Error> {
-        let guard = Guard::new(config.allow_networks.iter().copied());
+        let guard =
+            Guard::new(config.allow_networks.iter().copied()).with_ports(config.allow_ports.iter().copied());
         let timeout = config.timeout.unsigned_abs();
         let connector = |family| Connector::new(guard.clone(), family, &config.user_agent(), timeout);
         Ok(Self {
@@ -106,7 +107,8 @@ impl Visitor {
         match (ipv4, ipv6) {
             (Outcome::Present(()), _) => Ok(&self.ipv4),
             (_, Outcome::Present(())) => Ok(&self.ipv6),
-            (Outcome::Wrong(reason), _) | (_, Outcome::Wrong(reason)) => {
+            (Outcome::Damaged(reason) | Outcome::Wrong(reason), _)
+            | (_, Outcome::Damaged(reason) | Outcome::Wrong(reason)) => {
                 Err(Verdict::lying(format!("the blob {CANARY_DIGEST}: {reason}")))
             }
             (Outcome::Absent, _) => Ok(&self.ipv4),
@@ -121,8 +123,8 @@ impl Visitor {
 /// Reads the canary, whose two bytes every serial of every category has.
 async fn probe(connector: &Connector, url: &HostUrl) -> Outcome {
     match connector.fetch(url, &blob_path(&CANARY_DIGEST), CANARY.len()).await {
-        Outcome::Present(bytes) if bytes != CANARY => Outcome::Wrong("it has other bytes".into()),
-        outcome => without_bytes(outcome),
+        Outcome::Present(bytes) if bytes != CANARY => Outcome::Damaged("it has other bytes".into()),
+        outcome => outcome.map(drop),
     }
 }
 
@@ -130,7 +132,7 @@ fn reach(canary: &Outcome) -> Reach {
     match canary {
         Outcome::Present(()) => Reach::Up,
         Outcome::NoRoute(_) => Reach::Unknown,
-        Outcome::Absent | Outcome::Wrong(_) | Outcome::Unreachable(_) => Reach::Down,
+        Outcome::Absent | Outcome::Damaged(_) | Outcome::Wrong(_) | Outcome::Unreachable(_) => Reach::Down,
     }
 }
 
@@ -138,7 +140,9 @@ fn down_reason(ipv4: &Outcome, ipv6: &Outcome) -> Option<String> {
     let reason = |canary: &Outcome| match canary {
         Outcome::Present(()) | Outcome::NoRoute(_) => None,
         Outcome::Absent => Some(format!("it answers, but lacks the blob {CANARY_DIGEST}")),
-        Outcome::Wrong(reason) | Outcome::Unreachable(reason) => Some(reason.clone()),
+        Outcome::Damaged(reason) | Outcome::Wrong(reason) | Outcome::Unreachable(reason) => {
+            Some(reason.clone())
+        }
     };
     let (one, other) = (Family::Ipv4, Family::Ipv6);
     match (reason(ipv4), reason(ipv6)) {
@@ -186,7 +190,7 @@ impl Look<'_> {
         if let Some((file, range)) = plan.range(findings) {
             let path = path(&file);
             let answer = self.connector.fetch_range(self.url, &path, range, file.size);
-            let answer = without_bytes(self.in_time(answer).await);
+            let answer = self.in_time(answer).await.map(drop);
             let is_good = answer == Outcome::Present(());
             findings.range = Some(answer);
             if !is_good {
@@ -248,16 +252,6 @@ struct Round {
 
 fn path(file: &CrawlBlob) -> String {
     blob_path(&oci::Digest::from(file.digest))
-}
-
-fn without_bytes(outcome: Outcome<Vec<u8>>) -> Outcome {
-    match outcome {
-        Outcome::Present(_) => Outcome::Present(()),
-        Outcome::Absent => Outcome::Absent,
-        Outcome::Wrong(reason) => Outcome::Wrong(reason),
-        Outcome::Unreachable(reason) => Outcome::Unreachable(reason),
-        Outcome::NoRoute(reason) => Outcome::NoRoute(reason),
-    }
 }
 
 #[cfg(test)]
