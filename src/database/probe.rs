@@ -176,7 +176,7 @@ mod tests {
     use super::*;
     use crate::database::{
         Database,
-        crawl::CrawlResult,
+        crawl::{Checks, CrawlResult},
         host::HostChange,
         host_category::{self, opt_in},
         site::{self, SiteChange},
@@ -313,6 +313,7 @@ mod tests {
                     auto_disabled: None,
                     holdings: Vec::new(),
                     urls: vec![seen],
+                    checks: Checks::default(),
                 };
                 database.store_crawl(&result).unwrap();
                 database.read(list_targets).unwrap()[0].ipv4

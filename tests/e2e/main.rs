@@ -38,6 +38,7 @@ mod demo;
 mod export;
 mod failover;
 mod fault_matrix;
+mod holdings;
 mod login;
 mod metalink;
 mod partial;
