@@ -20,8 +20,9 @@ const CRAWL_TIMEOUT: RangeInclusive<SignedDuration> =
     SignedDuration::from_secs(1)..=SignedDuration::from_hours(1);
 const CRAWL_HOST_TIMEOUT: RangeInclusive<SignedDuration> =
     SignedDuration::from_secs(1)..=SignedDuration::from_hours(24);
+const CRAWL_REQUESTS: RangeInclusive<u64> = 100..=1_000_000;
 /// In bytes.
-const CRAWL_HASH_BYTES: RangeInclusive<u64> = 0..=64 * 1024 * 1024 * 1024;
+const CRAWL_BYTES: RangeInclusive<u64> = 0..=64 * 1024 * 1024 * 1024;
 /// Of `[[category]] publish`.
 const PUBLISH_HOSTS: RangeInclusive<usize> = 1..=10_000;
 const PUBLISH_SHARE: RangeInclusive<usize> = 1..=100;
@@ -60,7 +61,8 @@ pub(super) fn check(config: &Config) -> Result<(), OutOfRange> {
     within("crawl.connections", &crawl.connections, &CRAWL_CONNECTIONS)?;
     within("crawl.timeout", &crawl.timeout, &CRAWL_TIMEOUT)?;
     within("crawl.host_timeout", &crawl.host_timeout, &CRAWL_HOST_TIMEOUT)?;
-    within("crawl.hash_bytes", &crawl.hash_bytes, &CRAWL_HASH_BYTES)?;
+    within("crawl.requests_per_day", &crawl.requests_per_day, &CRAWL_REQUESTS)?;
+    within("crawl.bytes_per_day", &crawl.bytes_per_day, &CRAWL_BYTES)?;
     within("serve.max_urls", &serve.max_urls, &SERVE_MAX_URLS)?;
     within("serve.workers", &serve.workers, &SERVE_WORKERS)?;
     within("serve.drain", &serve.drain, &SERVE_DRAIN)?;
@@ -130,7 +132,8 @@ mod tests {
         check("crawl.connections", Some("0"), "1", "64", "65");
         check("crawl.timeout", Some("\"0s\""), "\"1s\"", "\"1h\"", "\"1h 1s\"");
         check("crawl.host_timeout", Some("\"0s\""), "\"1s\"", "\"24h\"", "\"24h 1s\"");
-        check("crawl.hash_bytes", None, "0", "68719476736", "68719476737");
+        check("crawl.requests_per_day", Some("99"), "100", "1000000", "1000001");
+        check("crawl.bytes_per_day", None, "0", "68719476736", "68719476737");
         check("serve.max_urls", Some("0"), "1", "1000", "1001");
         check("serve.workers", None, "0", "1024", "1025");
         check("serve.drain", Some("\"1s ago\""), "\"0s\"", "\"1h\"", "\"1h 1s\"");

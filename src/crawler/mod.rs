@@ -1,6 +1,7 @@
 //! Finds out which host holds what, and stores it. Mirrors are trusted with nothing: what they claim is
 //! checked, in part or in full, before a client is sent there.
 
+pub mod budget;
 mod claim;
 mod config;
 mod host;
@@ -95,8 +96,14 @@ impl Crawler {
         observer: &dyn Observer,
     ) -> HostSummary {
         observer.host_started(&host.name);
-        let Options { seed, clock, .. } = *options;
-        let result = host::crawl(&self.visitor, host, truths, seed, clock, self.config.host_timeout).await;
+        let Options { seed, clock, ref hosts } = *options;
+        let turn = host::Turn { config: &self.config, seed, clock, is_asked_for: !hosts.is_empty() };
+        let Some(result) = host::crawl(&self.visitor, host, truths, turn).await else {
+            let summary = HostSummary::put_off(host);
+            report(&summary);
+            observer.host_finished(&summary);
+            return summary;
+        };
         let mut summary = HostSummary::new(host, &result);
         if let Err(error) = blocking(database, move |it| it.store_crawl(&result)).await {
             summary.error = Some(format!("the result cannot be stored: {error}"));

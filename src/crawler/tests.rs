@@ -67,6 +67,9 @@ fn serve(files: &BTreeMap<String, Vec<u8>>, request: &Request) -> Answer {
         return Answer::new(404, b"not here");
     };
     let Some(range) = request.headers.get("range") else { return Answer::new(200, body) };
+    if range.contains(',') {
+        return Answer::new(200, body);
+    }
     let (start, end) = range.strip_prefix("bytes=").unwrap().split_once('-').unwrap();
     let (start, end): (usize, usize) = (start.parse().unwrap(), end.parse().unwrap());
     let content_range = format!("bytes {start}-{end}/{}", body.len());
@@ -226,7 +229,7 @@ async fn a_good_host_is_up_to_date() {
     let requests = server.requests();
     let count = |method: &str| requests.iter().filter(|it| it.method == method).count();
     assert_eq!(count("HEAD"), 8);
-    assert_eq!(count("GET"), 2 + 1 + 8, "canary and serial, range, bodies");
+    assert_eq!(count("GET"), 2 + 2 + 8, "canary and serial, ranges, bodies");
     assert!(requests.iter().all(|it| it.headers["user-agent"].starts_with("portolan/")));
 }
 
@@ -297,11 +300,11 @@ async fn lies_are_found_out() {
 
     let mut size = mirror(2, 2..=8);
     size.get_mut(&path(7)).unwrap().push(b'x');
-    check_one(size, as_it_is, lying, [2, 3, 4, 5, 6, 8], "bytes instead of").await;
+    let digest = Digest::of(&file(7)).to_string();
+    check_one(size, as_it_is, lying, [], &format!("{digest}: it has a file of")).await;
 
     let mut flipped = mirror(2, 2..=8);
     flipped.get_mut(&path(7)).unwrap()[3] ^= 1;
-    let digest = Digest::of(&file(7)).to_string();
     check_one(flipped.clone(), as_it_is, lying, [], &format!("{digest}: its bytes have the digest")).await;
 
     let mut serial = mirror(2, 2..=8);
@@ -492,7 +495,7 @@ async fn large_categories_are_sampled_until_the_host_is_caught() {
         "good",
         CrawlState::UpToDate,
         Some(world.numbers(1..=250)),
-        "80 of 80 files asked for are there",
+        "160 of 160 files asked for are there",
     );
     world.check(
         "bad",

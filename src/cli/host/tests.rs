@@ -99,6 +99,7 @@ impl Shell {
                 blobs,
             }],
             urls: category.urls.iter().map(url).collect(),
+            checks: crawl::Checks::default(),
         };
         self.database.store_crawl(&result).unwrap();
     }
