@@ -147,8 +147,7 @@ impl HostCrawl<'_> {
             self.visits_left -= 1;
         }
         let line = |(url, probe): &(&HostUrl, Probe)| {
-            let reason =
-                probe.reach.as_ref().map_or(TOO_LONG, |it| it.reason.as_deref().unwrap_or_default());
+            let reason = probe.reach.as_ref().map_or(TOO_LONG, |it| it.reason.as_deref().unwrap_or_default());
             (!reason.is_empty()).then(|| format!("{} {url}: {reason}", category.name))
         };
         let log: Vec<String> = probes.iter().filter_map(line).collect();

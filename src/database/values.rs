@@ -16,9 +16,9 @@ use serde::{Deserialize, Serialize};
 
 use super::connection::MultiBackend;
 use crate::mirror::{
-    Asn, Bandwidth, Bytes, CategoryId, CategoryName, Continent, Country, CrawlState, FileFault, HostCategoryId,
-    HostCategoryUrlId, HostId, HostKind, HostName, HostUrl, MultiRange, Netblock, Percent, Reach, RsyncUrl,
-    SiteId, SiteName,
+    Asn, Bandwidth, Bytes, CategoryId, CategoryName, Continent, Country, CrawlState, FileFault,
+    HostCategoryId, HostCategoryUrlId, HostId, HostKind, HostName, HostUrl, MultiRange, Netblock, Percent,
+    Reach, RsyncUrl, SiteId, SiteName,
 };
 use crate::oci::{MediaType, RepositoryName, Tag};
 

@@ -14,8 +14,12 @@ use crate::{
     mirror::{CrawlState, FileFault, Serial},
 };
 
-/// Within this time each file is looked at once, in seconds: 30 days, less one for the last crawls.
-pub const CYCLE_SECONDS: i64 = 29 * 24 * 60 * 60;
+/// Within this time each file is looked at once, in seconds: 14 and a half days. One cycle may be over early and the
+/// next one take its time, so that two looks at a file are at most two cycles apart: 29 days.
+pub const CYCLE_SECONDS: i64 = 29 * 12 * 60 * 60;
+
+/// After this time bodies are read anew, in seconds: 30 days.
+const BODIES_SECONDS: i64 = 30 * 24 * 60 * 60;
 
 /// What a visit leaves for the next one.
 #[derive(Clone, Debug, PartialEq)]
@@ -91,7 +95,7 @@ impl Plan<'_> {
             |(number, outcome): (&u32, &Outcome)| (*outcome == Outcome::Present(())).then_some(*number);
         let read: RoaringBitmap = findings.bodies.iter().filter_map(is_right).collect();
         let bodies = &(&cycle.bodies | read) & &self.newest;
-        let is_over = self.now.unix_seconds() - cycle.bodies_since.unix_seconds() > CYCLE_SECONDS;
+        let is_over = self.now.unix_seconds() - cycle.bodies_since.unix_seconds() > BODIES_SECONDS;
         let fits = |it: &CrawlBlob| it.size <= self.allowance.left;
         let is_unread = |it: &CrawlBlob| held.contains(it.number) && !bodies.contains(it.number);
         if is_over && !self.blobs.iter().any(|it| fits(it) && is_unread(it)) {

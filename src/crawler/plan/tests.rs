@@ -243,10 +243,10 @@ fn a_share_grows_with_what_is_left_of_the_cycle() {
         let occasion = Occasion { now: later(hours), allowance, ..occasion(1) };
         Plan::new(&truth, &claim, &known, occasion).first_files().len()
     };
-    assert_eq!(count(0, 4_000), 50_000usize.div_ceil(29 * 24));
-    assert_eq!(count(28 * 24, 4_000), 50_000usize.div_ceil(24));
+    assert_eq!(count(0, 4_000), 50_000usize.div_ceil(29 * 12));
+    assert_eq!(count(27 * 12, 4_000), 50_000usize.div_ceil(24));
     assert_eq!(count(40 * 24, 4_000), rooms(4_000), "late: as much as may be");
-    assert_eq!(count(28 * 24, 100), rooms(100), "never more than may be");
+    assert_eq!(count(27 * 12, 100), rooms(100), "never more than may be");
 }
 
 #[test]

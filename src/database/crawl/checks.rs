@@ -283,3 +283,103 @@ fn store_facts(connection: &mut Connection, facts: &UrlFacts) -> QueryResult<()>
         .execute(connection)?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use jiff::SignedDuration;
+
+    use super::*;
+    use crate::database::{
+        Database, Part,
+        content::{self, ContentBlob},
+        crawl::{CrawlHost, list_hosts},
+        host_category,
+        testing::*,
+    };
+
+    /// A host that opted in to a category with three blobs.
+    fn opted_in(database: &Database) -> CrawlHost {
+        let blobs = (1..=3).map(|it| ContentBlob { digest: Sha256([it; 32]), size: it.into() }).collect();
+        let content = content::CategoryContent { blobs, ..new_category("fedora", 1) };
+        database.write(Part::Content, |it| content::replace_category(it, &content, now())).unwrap();
+        let category = database.read(crate::database::category::list).unwrap()[0].id;
+        let host = add_host(database, "m1");
+        let urls = ["http://m1/fedora".parse().unwrap()];
+        database.write(Part::Hosts, |it| host_category::opt_in(it, host.id, category, &urls, now())).unwrap();
+        database.read(list_hosts).unwrap().remove(0)
+    }
+
+    fn later(hours: i64) -> Time {
+        (jiff::Timestamp::from(now()) + SignedDuration::from_hours(hours)).into()
+    }
+
+    fn checks(host: &CrawlHost) -> Checks {
+        let category = &host.categories[0];
+        let cycle = Cycle {
+            started_at: now(),
+            looked: [1, 3].into_iter().collect(),
+            bodies_since: later(-9),
+            bodies: [3].into_iter().collect(),
+            serial: Some(1),
+            caught_at: Some(later(-1)),
+        };
+        let repair = |number, fault| Repair { number, fault, reason: format!("reason {number}") };
+        // 9 was removed while the host was crawled.
+        let repair =
+            vec![repair(9, FileFault::Absent), repair(3, FileFault::Damaged), repair(1, FileFault::Absent)];
+        let facts = UrlFacts {
+            host_category_url_id: category.urls[0].id,
+            bytes_per_second: Some(1_000_000),
+            multi_range: Some(MultiRange::Parts),
+            keeps_alive: Some(true),
+            checked_at: now(),
+        };
+        let opt_ins = vec![OptInChecks { host_category: category.host_category, cycle, repair }];
+        Checks { requests: 10, bytes: 1_000, opt_ins, facts: vec![facts] }
+    }
+
+    #[test]
+    fn the_next_crawl_knows_what_this_one_left() {
+        on_both(|database| {
+            let host = opted_in(database);
+            assert_eq!((host.used, &host.categories[0].cycle), (None, &None));
+            let left = checks(&host);
+            let id = host.categories[0].host_category;
+            let probed = crate::database::schema::host_category_url::probed_at.eq(Some(now()));
+            let update = |it: &mut Connection| {
+                diesel::update(host_category_url::table).set(probed).execute(it)?;
+                store(it, host.id, &left, now())?;
+                store(it, host.id, &left, later(1))
+            };
+            database.write_log(update).unwrap();
+            let next = database.read(list_hosts).unwrap().remove(0);
+            let used = HostUse { day: day_of(now()), requests: 20, bytes: 2_000 };
+            assert_eq!(next.used, Some(used));
+            let category = &next.categories[0];
+            assert_eq!(category.cycle.as_ref(), Some(&left.opt_ins[0].cycle));
+            assert_eq!(category.repair, left.opt_ins[0].repair[1..]);
+            assert_eq!(category.facts.values().collect::<Vec<_>>(), [&left.facts[0]]);
+            let files = database.read(|it| list_repair(it, id)).unwrap();
+            let files: Vec<_> = files.iter().map(|it| (it.digest.0[0], it.fault)).collect();
+            assert_eq!(files, [(3, FileFault::Damaged), (1, FileFault::Absent)]);
+            // Another day counts anew, and a speed that was not found out leaves the one before.
+            let mut nothing = Checks { facts: left.facts.clone(), ..Checks::default() };
+            nothing.facts[0].bytes_per_second = None;
+            database.write_log(|it| store(it, host.id, &nothing, later(12))).unwrap();
+            let next = database.read(list_hosts).unwrap().remove(0);
+            assert_eq!(next.used, Some(HostUse { day: used.day + 1, requests: 0, bytes: 0 }));
+            let facts = database.read(|it| list_url_facts(it, id)).unwrap();
+            assert_eq!(facts[0].bytes_per_second, Some(1_000_000));
+        });
+    }
+
+    #[test]
+    fn other_urls_are_another_host() {
+        on_both(|database| {
+            let host = opted_in(database);
+            database.write_log(|it| store(it, host.id, &checks(&host), now())).unwrap();
+            let next = database.read(list_hosts).unwrap().remove(0);
+            assert_eq!(next.categories[0].cycle, None, "its URL was never asked");
+        });
+    }
+}

@@ -19,8 +19,8 @@ use crate::database::{
     snapshot::read_set,
 };
 use crate::mirror::{
-    CategoryId, CategoryName, Country, HostCategoryId, HostCategoryUrlId, HostId, HostKind, HostName, RsyncUrl,
-    Serial,
+    CategoryId, CategoryName, Country, HostCategoryId, HostCategoryUrlId, HostId, HostKind, HostName,
+    RsyncUrl, Serial,
 };
 
 /// A host to crawl.
