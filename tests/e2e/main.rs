@@ -36,6 +36,7 @@ mod crawl;
 mod demo;
 mod export;
 mod failover;
+mod holdings;
 mod login;
 mod metalink;
 mod pull;
