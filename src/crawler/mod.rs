@@ -96,7 +96,7 @@ impl Crawler {
         observer: &dyn Observer,
     ) -> HostSummary {
         observer.host_started(&host.name);
-        let Options { seed, clock, ref hosts } = *options;
+        let Options { seed, clock, ref hosts, .. } = *options;
         let turn = host::Turn { config: &self.config, seed, clock, is_asked_for: !hosts.is_empty() };
         let Some(result) = host::crawl(&self.visitor, host, truths, turn).await else {
             let summary = HostSummary::put_off(host);
