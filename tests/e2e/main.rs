@@ -46,3 +46,4 @@ mod pull;
 mod restart;
 mod rig;
 mod run;
+mod withdraw;
