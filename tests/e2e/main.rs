@@ -47,3 +47,4 @@ mod pull;
 mod restart;
 mod rig;
 mod run;
+mod withdraw;
