@@ -22,12 +22,16 @@ const SLOWLY: Duration = Duration::from_secs(10);
 /// Within so long after its start a prober asks every URL that clients are not sent to for the first time.
 const START_SPREAD: Duration = Duration::from_secs(10);
 
-/// So much earlier than its time a URL may be asked, by lot, so that they are not all asked at once.
+/// A URL is asked so much earlier than its pace says, as a share of it, so that the pace is kept also by a
+/// machine that is busy; and by lot up to [`JITTER`] earlier than that, so that they are not all asked at once.
+const EARLIER: f64 = 0.1;
+
+/// See [`EARLIER`].
 const JITTER: f64 = 0.2;
 
 /// So many requests a day one host gets at most while no client is sent to it, about: all its URLs and both
 /// families together. What is left of 3,000 is the crawl's.
-const IDLE_REQUESTS: u32 = 1_200;
+const IDLE_REQUESTS: u32 = 1_000;
 
 /// So many hosts besides are asked at once when one fails for the first time: do they answer, this machine's
 /// network is not the fault.
@@ -282,7 +286,7 @@ impl Watch {
     }
 
     fn jitter(&mut self, pace: Duration) -> Duration {
-        pace.mul_f64(1.0 - JITTER * self.dice())
+        pace.mul_f64(1.0 - EARLIER - JITTER * self.dice())
     }
 
     /// From 0 up to 1 (SplitMix64).
