@@ -63,10 +63,17 @@ pub(super) struct Turn {
 /// How often URLs are asked.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Pace {
-    /// Those that clients are sent to.
+    /// Within so long it is known that a URL died that clients are sent to.
     pub(super) in_use: Duration,
-    /// Those that they are not.
+    /// Between two questions to any other.
     pub(super) idle: Duration,
+}
+
+impl Pace {
+    /// Between two questions to a URL in use: a second one, soon after, confirms that it died.
+    fn brisk(self) -> Duration {
+        self.in_use.saturating_sub(SOON).max(SOON)
+    }
 }
 
 /// The URLs.
@@ -147,7 +154,7 @@ impl Watch {
     pub(super) fn use_only(&mut self, in_use: &BTreeSet<HostCategoryUrlId>, now: Duration) {
         let ids: Vec<_> = self.urls.keys().copied().collect();
         for id in ids {
-            let latest = now + self.jitter(self.pace.in_use);
+            let latest = now + self.jitter(self.pace.brisk());
             let Some(url) = self.urls.get_mut(&id) else { continue };
             url.in_use = in_use.contains(&id);
             if url.in_use {
@@ -200,7 +207,7 @@ impl Watch {
         let (reach, failing_since) = (probing.life.reach(), probing.life.failing_since());
         probing.reason = reason.filter(|_| reach == Reach::Down);
         let turn = Turn { host: url.target.host_name.clone(), reach, reason: probing.reason.clone() };
-        let pace = if failing_since.is_some() { self.pace.in_use } else { self.pace(question.id) };
+        let pace = if failing_since.is_some() { self.pace.brisk() } else { self.pace(question.id) };
         let wait = match again {
             Again::Usual => self.jitter(pace),
             Again::Soon => SOON,
@@ -251,7 +258,7 @@ impl Watch {
     fn pace(&self, id: HostCategoryUrlId) -> Duration {
         let Some(url) = self.urls.get(&id) else { return self.pace.idle };
         if url.in_use {
-            return self.pace.in_use;
+            return self.pace.brisk();
         }
         let day = Duration::from_secs(24 * 60 * 60);
         let questions = self.hosts.get(&url.target.host).copied().unwrap_or_default();
