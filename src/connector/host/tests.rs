@@ -121,7 +121,8 @@ async fn life_is_told_by_the_bytes() {
     let plain = base.as_str().replace("http:", "https:").parse().unwrap();
     let found = connector(Family::Ipv4).probe(&plain, "blob", BODY).await;
     assert!(matches!(found, Probed::Refused(_)), "no TLS: {found:?}");
-    let nobody = "http://127.0.0.1:1/m".parse().unwrap();
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let nobody = format!("http://{free}/m").parse().unwrap();
     let found = connector(Family::Ipv4).probe(&nobody, "blob", BODY).await;
     assert!(matches!(found, Probed::Refused(_)), "nobody listens: {found:?}");
 }
