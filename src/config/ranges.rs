@@ -18,7 +18,7 @@ const CRAWL_HOSTS: RangeInclusive<usize> = 1..=1_000;
 const CRAWL_CONNECTIONS: RangeInclusive<usize> = 1..=64;
 /// In requests a second.
 const CRAWL_RATE: RangeInclusive<u32> = 1..=1_000;
-const CRAWL_REQUESTS: RangeInclusive<usize> = 1..=10_000;
+const CRAWL_REQUESTS_AT_ONCE: RangeInclusive<usize> = 1..=10_000;
 const CRAWL_LEASE: RangeInclusive<SignedDuration> =
     SignedDuration::from_secs(3)..=SignedDuration::from_hours(1);
 const CRAWL_FAILURES_UNTIL_OFF: RangeInclusive<u32> = 0..=1_000;
@@ -28,8 +28,9 @@ const CRAWL_TIMEOUT: RangeInclusive<SignedDuration> =
     SignedDuration::from_secs(1)..=SignedDuration::from_hours(1);
 const CRAWL_HOST_TIMEOUT: RangeInclusive<SignedDuration> =
     SignedDuration::from_secs(1)..=SignedDuration::from_hours(24);
+const CRAWL_REQUESTS: RangeInclusive<u64> = 100..=1_000_000;
 /// In bytes.
-const CRAWL_HASH_BYTES: RangeInclusive<u64> = 0..=64 * 1024 * 1024 * 1024;
+const CRAWL_BYTES: RangeInclusive<u64> = 0..=64 * 1024 * 1024 * 1024;
 /// Of `[[category]] publish`.
 const PUBLISH_HOSTS: RangeInclusive<usize> = 1..=10_000;
 const PUBLISH_SHARE: RangeInclusive<usize> = 1..=100;
@@ -79,19 +80,20 @@ pub(super) fn check(config: &Config) -> Result<(), OutOfRange> {
     within("crawl.hosts", &crawl.hosts, &CRAWL_HOSTS)?;
     within("crawl.connections", &crawl.connections, &CRAWL_CONNECTIONS)?;
     within("crawl.rate", &crawl.rate, &CRAWL_RATE)?;
-    within("crawl.requests", &crawl.requests, &CRAWL_REQUESTS)?;
+    within("crawl.requests_at_once", &crawl.requests_at_once, &CRAWL_REQUESTS_AT_ONCE)?;
     within("crawl.lease", &crawl.lease, &CRAWL_LEASE)?;
     within("crawl.failures_until_off", &crawl.failures_until_off, &CRAWL_FAILURES_UNTIL_OFF)?;
     within("crawl.history", &crawl.history, &CRAWL_HISTORY)?;
     within("crawl.timeout", &crawl.timeout, &CRAWL_TIMEOUT)?;
     within("crawl.host_timeout", &crawl.host_timeout, &CRAWL_HOST_TIMEOUT)?;
-    within("crawl.hash_bytes", &crawl.hash_bytes, &CRAWL_HASH_BYTES)?;
     within("notice.timeout", &notice.timeout, &NOTICE_TIMEOUT)?;
     within("serve.report_max_age", &serve.report_max_age, &SERVE_REPORT_MAX_AGE)?;
     within("probe.interval", &probe.interval, &PROBE_INTERVAL)?;
     within("probe.idle_interval", &probe.idle_interval, &PROBE_IDLE_INTERVAL)?;
     within("probe.timeout", &probe.timeout, &PROBE_TIMEOUT)?;
     within("probe.at_once", &probe.at_once, &PROBE_AT_ONCE)?;
+    within("crawl.requests_per_day", &crawl.requests_per_day, &CRAWL_REQUESTS)?;
+    within("crawl.bytes_per_day", &crawl.bytes_per_day, &CRAWL_BYTES)?;
     within("serve.max_urls", &serve.max_urls, &SERVE_MAX_URLS)?;
     within("serve.workers", &serve.workers, &SERVE_WORKERS)?;
     within("serve.drain", &serve.drain, &SERVE_DRAIN)?;
@@ -160,18 +162,19 @@ mod tests {
         check("crawl.hosts", Some("0"), "1", "1000", "1001");
         check("crawl.connections", Some("0"), "1", "64", "65");
         check("crawl.rate", Some("0"), "1", "1000", "1001");
-        check("crawl.requests", Some("0"), "1", "10000", "10001");
+        check("crawl.requests_at_once", Some("0"), "1", "10000", "10001");
         check("crawl.lease", Some("\"2s\""), "\"3s\"", "\"1h\"", "\"1h 1s\"");
         check("crawl.failures_until_off", None, "0", "1000", "1001");
         check("crawl.history", Some("\"59m\""), "\"1h\"", "\"87600h\"", "\"87600h 1s\"");
         check("crawl.timeout", Some("\"0s\""), "\"1s\"", "\"1h\"", "\"1h 1s\"");
         check("crawl.host_timeout", Some("\"0s\""), "\"1s\"", "\"24h\"", "\"24h 1s\"");
-        check("crawl.hash_bytes", None, "0", "68719476736", "68719476737");
         check("notice.timeout", Some("\"0s\""), "\"1s\"", "\"10m\"", "\"10m 1s\"");
         check("probe.interval", Some("\"0s\""), "\"1s\"", "\"1m\"", "\"1m 1s\"");
         check("probe.idle_interval", Some("\"0s\""), "\"1s\"", "\"1h\"", "\"1h 1s\"");
         check("probe.timeout", Some("\"0s\""), "\"1s\"", "\"1m\"", "\"1m 1s\"");
         check("probe.at_once", Some("0"), "1", "1000", "1001");
+        check("crawl.requests_per_day", Some("99"), "100", "1000000", "1000001");
+        check("crawl.bytes_per_day", None, "0", "68719476736", "68719476737");
         check("serve.max_urls", Some("0"), "1", "1000", "1001");
         check("serve.workers", None, "0", "1024", "1025");
         check("serve.report_max_age", Some("\"59s\""), "\"1m\"", "\"168h\"", "\"168h 1s\"");

@@ -1,15 +1,15 @@
 //! Keeps what strangers typed from leading us into our own network.
 
 use std::{
+    future::Future,
+    io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    pin::Pin,
     sync::Arc,
 };
 
 use ipnet::IpNet;
-use reqwest::{
-    dns::{Addrs, Name, Resolve, Resolving},
-    redirect::Policy,
-};
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use url::{Host, Url};
 
 use super::host::Family;
@@ -17,13 +17,32 @@ use super::host::Family;
 /// How many redirects of a mirror are followed.
 pub const REDIRECT_LIMIT: usize = 3;
 
+/// Ports below 1024 that mirrors are visited at; others only if an operator lists them. Those from 1024 on are
+/// free for all: no system service of a machine listens there by itself.
+pub const WELL_KNOWN_PORTS: [u16; 3] = [80, 443, 873];
+
+/// The first port that needs no permission.
+pub const FIRST_FREE_PORT: u16 = 1024;
+
+/// How a name is turned into addresses.
+type Lookup = fn(String) -> Pin<Box<dyn Future<Output = io::Result<Vec<SocketAddr>>> + Send>>;
+
 /// Lets only public addresses through, and those of the networks an operator allows.
 ///
-/// URL, redirects and every address that a name resolves to pass through it; the address that was
-/// checked is the one that is dialled, so a name that changes its mind in between gains nothing.
-#[derive(Clone, Debug, Default)]
+/// URL, redirects and every address that a name resolves to pass through it; a name is resolved once for a
+/// connection and the address that was checked is the one that is dialled, so a name that changes its mind in
+/// between gains nothing.
+#[derive(Clone, Debug)]
 pub struct Guard {
     allow: Arc<[IpNet]>,
+    ports: Arc<[u16]>,
+    lookup: Lookup,
+}
+
+impl Default for Guard {
+    fn default() -> Self {
+        Self::new([])
+    }
 }
 
 /// Why a URL or an address is not visited. The text is for the mirror's admin.
@@ -41,9 +60,18 @@ pub enum Refusal {
     /// An address that is not public and in no allowed network.
     #[error("its address {0} is not a public one")]
     Address(IpAddr),
+    /// A public address where a host's name should be, in no allowed network.
+    #[error("its URL has the address {0} instead of a host's name")]
+    Literal(IpAddr),
+    /// A port that is kept for other services.
+    #[error("its port {0} is not one that mirrors are visited at")]
+    Port(u16),
     /// A redirect away from TLS.
     #[error("it redirects from https to http")]
     Downgrade,
+    /// A redirect to something that is no URL.
+    #[error("it redirects to something that is no URL")]
+    Redirect,
     /// More redirects than we follow.
     #[error("it redirects more than {REDIRECT_LIMIT} times")]
     Redirects,
@@ -58,14 +86,17 @@ pub enum Refusal {
 impl Guard {
     /// A guard that lets through public addresses and `allow`.
     pub fn new(allow: impl IntoIterator<Item = IpNet>) -> Self {
-        Self { allow: allow.into_iter().collect() }
+        Self { allow: allow.into_iter().collect(), ports: Arc::default(), lookup: |it| Box::pin(look_up(it)) }
+    }
+
+    /// The same, and these ports below [`FIRST_FREE_PORT`] beside [`WELL_KNOWN_PORTS`].
+    pub fn with_ports(self, ports: impl IntoIterator<Item = u16>) -> Self {
+        Self { ports: ports.into_iter().collect(), ..self }
     }
 
     /// May this address be dialled?
     pub fn check_address(&self, address: IpAddr) -> Result<(), Refusal> {
-        let canonical = address.to_canonical();
-        let is_allowed = self.allow.iter().any(|it| it.contains(&canonical) || it.contains(&address));
-        if is_allowed || is_public(address) { Ok(()) } else { Err(Refusal::Address(address)) }
+        if self.is_listed(address) || is_public(address) { Ok(()) } else { Err(Refusal::Address(address)) }
     }
 
     /// May this URL be asked for, as far as its text tells? The URL parser has already turned the
@@ -77,32 +108,56 @@ impl Guard {
         if !url.username().is_empty() || url.password().is_some() {
             return Err(Refusal::Credentials);
         }
-        match url.host() {
-            None | Some(Host::Domain("")) => Err(Refusal::NoHost),
-            Some(Host::Domain(_)) => Ok(()),
-            Some(Host::Ipv4(address)) => self.check_address(address.into()),
-            Some(Host::Ipv6(address)) => self.check_address(address.into()),
-        }
+        let host = url.host().ok_or(Refusal::NoHost)?;
+        self.check_host(&host, url.port_or_known_default().unwrap_or_default())
     }
 
-    /// Follows redirects under the same rules, and never away from TLS.
-    pub(super) fn redirect_policy(&self) -> Policy {
-        let guard = self.clone();
-        Policy::custom(move |attempt| {
-            let is_downgrade = attempt.url().scheme() == "http"
-                && attempt.previous().last().is_some_and(|it| it.scheme() == "https");
-            if attempt.previous().len() > REDIRECT_LIMIT {
-                return attempt.error(Refusal::Redirects);
-            }
-            if is_downgrade {
-                return attempt.error(Refusal::Downgrade);
-            }
-            match guard.check_url(attempt.url()) {
-                Ok(()) => attempt.follow(),
-                Err(refusal) => attempt.error(refusal),
-            }
-        })
+    /// May this host be asked at this port? An address in the place of a name passes only in an allowed
+    /// network: certificates and moves need names.
+    pub(super) fn check_host(&self, host: &Host<&str>, port: u16) -> Result<(), Refusal> {
+        match host {
+            Host::Domain("") => return Err(Refusal::NoHost),
+            Host::Domain(_) => {}
+            Host::Ipv4(address) => self.check_literal((*address).into())?,
+            Host::Ipv6(address) => self.check_literal((*address).into())?,
+        }
+        let is_open =
+            port >= FIRST_FREE_PORT || WELL_KNOWN_PORTS.contains(&port) || self.ports.contains(&port);
+        if is_open { Ok(()) } else { Err(Refusal::Port(port)) }
     }
+
+    /// May we go on from the one URL to the other?
+    pub(super) fn check_redirect(&self, from: &Url, to: &Url) -> Result<(), Refusal> {
+        if from.scheme() == "https" && to.scheme() == "http" {
+            return Err(Refusal::Downgrade);
+        }
+        self.check_url(to)
+    }
+
+    /// The addresses of a name that may be dialled, of one family; resolved anew with every call.
+    pub(super) async fn resolve(&self, name: &str, family: Family) -> Result<Vec<SocketAddr>, Refusal> {
+        let found = (self.lookup)(name.to_owned())
+            .await
+            .map_err(|error| Refusal::Name(name.to_owned(), error.to_string()))?;
+        let found: Vec<_> = found.into_iter().filter(|it| family.includes(it.ip())).collect();
+        let first = found.first().copied().ok_or_else(|| Refusal::Family(name.to_owned(), family))?;
+        let passed: Vec<_> = found.into_iter().filter(|it| self.check_address(it.ip()).is_ok()).collect();
+        if passed.is_empty() { Err(Refusal::Address(first.ip())) } else { Ok(passed) }
+    }
+
+    fn check_literal(&self, address: IpAddr) -> Result<(), Refusal> {
+        self.check_address(address)?;
+        if self.is_listed(address) { Ok(()) } else { Err(Refusal::Literal(address)) }
+    }
+
+    fn is_listed(&self, address: IpAddr) -> bool {
+        let canonical = address.to_canonical();
+        self.allow.iter().any(|it| it.contains(&canonical) || it.contains(&address))
+    }
+}
+
+async fn look_up(name: String) -> io::Result<Vec<SocketAddr>> {
+    Ok(tokio::net::lookup_host((name, 0)).await?.collect())
 }
 
 /// Is it global unicast, by IANA's special-purpose registries (RFC 6890)? Addresses that wrap an IPv4
@@ -143,7 +198,7 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
     a & 0xe000 == 0x2000 && !special
 }
 
-/// Resolves names by the system, and keeps only what guard and family let through.
+/// Resolves names for the HTTP client, and keeps only what guard and family let through.
 pub(super) struct GuardedResolver {
     pub(super) guard: Guard,
     pub(super) family: Family,
@@ -153,135 +208,11 @@ impl Resolve for GuardedResolver {
     fn resolve(&self, name: Name) -> Resolving {
         let (guard, family) = (self.guard.clone(), self.family);
         Box::pin(async move {
-            let found = tokio::net::lookup_host((name.as_str(), 0))
-                .await
-                .map_err(|error| Refusal::Name(name.as_str().to_owned(), error.to_string()))?;
-            let found = found.filter(|it| family.includes(it.ip())).collect();
-            let passed = passed(&guard, family, name.as_str(), found)?;
+            let passed = guard.resolve(name.as_str(), family).await?;
             Ok(Box::new(passed.into_iter()) as Addrs)
         })
     }
 }
 
-/// The addresses of a name that may be dialled; a refusal if there is none.
-fn passed(
-    guard: &Guard,
-    family: Family,
-    name: &str,
-    found: Vec<SocketAddr>,
-) -> Result<Vec<SocketAddr>, Refusal> {
-    let first = found.first().copied().ok_or_else(|| Refusal::Family(name.to_owned(), family))?;
-    let passed: Vec<_> = found.into_iter().filter(|it| guard.check_address(it.ip()).is_ok()).collect();
-    if passed.is_empty() { Err(Refusal::Address(first.ip())) } else { Ok(passed) }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn check_text(guard: &Guard, text: &str) -> Result<(), String> {
-        let url = Url::parse(text).map_err(|error| error.to_string())?;
-        guard.check_url(&url).map_err(|error| error.to_string())
-    }
-
-    #[test]
-    fn hostile_urls_are_refused() {
-        for text in [
-            "http://127.0.0.1/",
-            "http://127.1/",
-            "http://2130706433/",
-            "http://0x7f000001/",
-            "http://0x7f.1/",
-            "http://017700000001/",
-            "http://0177.0.0.1/",
-            "http://0/",
-            "http://0.0.0.0:80/",
-            "http://10.0.0.1/",
-            "http://172.16.0.1/",
-            "http://172.31.255.255/",
-            "http://192.168.1.1/",
-            "http://169.254.169.254/",
-            "http://100.64.0.1/",
-            "http://100.127.255.255/",
-            "http://192.0.0.8/",
-            "http://192.0.2.1/",
-            "http://198.18.0.1/",
-            "http://198.19.255.255/",
-            "http://198.51.100.1/",
-            "http://203.0.113.1/",
-            "http://192.88.99.1/",
-            "http://224.0.0.1/",
-            "http://239.255.255.255/",
-            "http://240.0.0.1/",
-            "http://255.255.255.255/",
-            "http://１２７.0.0.1/",
-            "http://127。0。0。1/",
-            "http://[::1]/",
-            "http://[::]/",
-            "http://[::ffff:127.0.0.1]/",
-            "http://[::ffff:7f00:1]/",
-            "http://[::ffff:8.8.8.8]/",
-            "http://[::127.0.0.1]/",
-            "http://[64:ff9b::7f00:1]/",
-            "http://[64:ff9b:1::1]/",
-            "http://[2002:7f00:1::]/",
-            "http://[2001::1]/",
-            "http://[2001:db8::1]/",
-            "http://[3fff::1]/",
-            "http://[2001:2::1]/",
-            "http://[fe80::1]/",
-            "http://[fc00::1]/",
-            "http://[fd00::1]/",
-            "http://[ff02::1]/",
-            "http://[100::1]/",
-            "http://[5f00::1]/",
-            "ftp://example.org/",
-            "file:///etc/passwd",
-            "gopher://example.org/",
-            "http://user@example.org/",
-            "http://:secret@example.org/",
-            "data:,x",
-        ] {
-            check_text(&Guard::default(), text).expect_err(text);
-        }
-    }
-
-    #[test]
-    fn public_urls_pass() {
-        for text in [
-            "http://example.org/x",
-            "https://8.8.8.8/",
-            "https://[2a00:1450::1]/",
-            "http://100.128.0.1/",
-            "http://172.32.0.1/",
-            "http://198.20.0.1/",
-            "http://[2001:200::1]/",
-            "http://[3fff:1000::1]/",
-        ] {
-            assert_eq!(check_text(&Guard::default(), text), Ok(()), "{text}");
-        }
-    }
-
-    #[test]
-    fn allowed_networks_pass_in_every_form() {
-        let guard = Guard::new(["127.0.0.0/8".parse().unwrap(), "fd00::/8".parse().unwrap()]);
-        for text in
-            ["http://127.0.0.1/", "http://2130706433/", "http://[::ffff:127.0.0.1]/", "http://[fd00::1]/"]
-        {
-            assert_eq!(check_text(&guard, text), Ok(()), "{text}");
-        }
-        check_text(&guard, "http://10.0.0.1/").expect_err("is in no allowed network");
-    }
-
-    #[test]
-    fn a_name_keeps_only_its_public_addresses() {
-        let address = |text: &str| SocketAddr::new(text.parse().unwrap(), 0);
-        let found = vec![address("127.0.0.1"), address("8.8.8.8")];
-        let kept = passed(&Guard::default(), Family::Any, "m", found).unwrap();
-        assert_eq!(kept, [address("8.8.8.8")]);
-        let refused = passed(&Guard::default(), Family::Any, "m", vec![address("127.0.0.1")]);
-        assert_eq!(refused, Err(Refusal::Address("127.0.0.1".parse().unwrap())));
-        let none = passed(&Guard::default(), Family::Ipv6, "m", vec![]);
-        assert_eq!(none.unwrap_err().to_string(), "m has no IPv6 address");
-    }
-}
+mod tests;

@@ -1,23 +1,37 @@
 //! What the crawler asks of one mirror. Mirrors are strangers: every answer is bounded, in bytes and
 //! in time, and is judged rather than trusted.
 
-use std::{error::Error as _, fmt, io, net::IpAddr, ops::Range, sync::Arc, time::Duration};
+mod answer;
+mod certificate;
+mod multi_range;
+mod rsync;
+
+#[cfg(test)]
+mod tests;
+
+use std::{fmt, net::IpAddr, ops::Range, sync::Arc, time::Duration};
 
 use reqwest::{
     Method, Response, StatusCode,
-    header::{
-        ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderName, RANGE,
-    },
+    header::{ACCEPT_ENCODING, CONTENT_RANGE, RANGE},
 };
+use tokio::time::Instant;
 use url::{Host, Url};
 
 use super::{
-    Error,
+    Error, Meter,
     error::causes,
-    guard::{Guard, GuardedResolver, Refusal},
+    guard::{Guard, GuardedResolver, REDIRECT_LIMIT, Refusal},
     pace::{self, Pace},
 };
-use crate::{mirror::HostUrl, oci};
+use crate::{
+    mirror::{HostUrl, MultiRange},
+    oci,
+};
+use answer::{
+    Fault, check_plain, check_size, fault, header, judge_status, keeps_alive, length, not_followed, quote,
+    redirect, short,
+};
 
 /// How long a connection may take to be made, TLS apart.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -27,9 +41,6 @@ pub const READ_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The slowest mirror we read a large body from, in bytes a second: it adds to the deadline.
 pub const SLOWEST_BODY: u64 = 64 * 1024;
-
-/// How much of a status line or header from a mirror we repeat in a reason, in characters.
-const QUOTE_LIMIT: usize = 100;
 
 /// By which kind of address a host is visited.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -71,7 +82,9 @@ pub enum Outcome<T = ()> {
     Present(T),
     /// The mirror says that it has no such file (404 or 410).
     Absent,
-    /// The mirror gave something else: other bytes, another size, a page, a login.
+    /// The file has another size or other bytes than its digest says: nothing of the mirror is believed.
+    Damaged(String),
+    /// The mirror gave something else: another form, a login, a way to where we do not go.
     Wrong(String),
     /// No answer, or one that says "not now" (429, 5xx), or a place we do not visit.
     Unreachable(String),
@@ -92,26 +105,27 @@ pub enum Probed {
     NoRoute(String),
 }
 
-/// All outcomes but the good one, so that `?` works on the way to it.
-enum Fault {
-    Absent,
-    Wrong(String),
-    /// A kind of `Unreachable`: the host itself says no.
-    Refused(String),
-    Unreachable(String),
-    NoRoute(String),
-}
-
-impl<T> From<Result<T, Fault>> for Outcome<T> {
-    fn from(result: Result<T, Fault>) -> Self {
-        match result {
-            Ok(value) => Self::Present(value),
-            Err(Fault::Absent) => Self::Absent,
-            Err(Fault::Wrong(reason)) => Self::Wrong(reason),
-            Err(Fault::Unreachable(reason) | Fault::Refused(reason)) => Self::Unreachable(reason),
-            Err(Fault::NoRoute(reason)) => Self::NoRoute(reason),
+impl<T> Outcome<T> {
+    /// The same judgement about something else that was there.
+    pub fn map<U>(self, of: impl FnOnce(T) -> U) -> Outcome<U> {
+        match self {
+            Self::Present(value) => Outcome::Present(of(value)),
+            Self::Absent => Outcome::Absent,
+            Self::Damaged(reason) => Outcome::Damaged(reason),
+            Self::Wrong(reason) => Outcome::Wrong(reason),
+            Self::Unreachable(reason) => Outcome::Unreachable(reason),
+            Self::NoRoute(reason) => Outcome::NoRoute(reason),
         }
     }
+}
+
+/// How a mirror answers, beside what it holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Manners {
+    /// What it makes of a request for two ranges.
+    pub multi_range: MultiRange,
+    /// Takes a second request on the same connection.
+    pub keeps_alive: bool,
 }
 
 /// Asks mirrors, by one address family, behind the address guard. Cheap to clone.
@@ -122,6 +136,7 @@ pub struct Connector {
     family: Family,
     timeout: Duration,
     pace: Option<Arc<Pace>>,
+    meter: Arc<Meter>,
 }
 
 impl Connector {
@@ -131,7 +146,7 @@ impl Connector {
         let http = reqwest::Client::builder()
             .no_proxy() // a proxy would resolve the name, past the guard
             .dns_resolver(Arc::new(GuardedResolver { guard: guard.clone(), family }))
-            .redirect(guard.redirect_policy())
+            .redirect(reqwest::redirect::Policy::none()) // `ask` follows them: each is checked and counted
             .retry(reqwest::retry::never())
             .referer(false)
             .user_agent(user_agent)
@@ -140,12 +155,17 @@ impl Connector {
             .pool_max_idle_per_host(2)
             .build()
             .map_err(|error| Error::Setup(causes(&error)))?;
-        Ok(Self { http, guard, family, timeout, pace: None })
+        Ok(Self { http, guard, family, timeout, meter: Arc::default(), pace: None })
     }
 
     /// The same for one host, with the manners that it is due.
     pub fn paced(&self, pace: Arc<Pace>) -> Self {
         Self { pace: Some(pace), ..self.clone() }
+    }
+
+    /// The same connector, whose requests and bytes are counted there.
+    pub fn counted_by(&self, meter: Arc<Meter>) -> Self {
+        Self { meter, ..self.clone() }
     }
 
     /// Is the file `path` below `base` there, with exactly `size` bytes? By HEAD.
@@ -166,7 +186,7 @@ impl Connector {
         let fetch = async {
             let mut response = self.ask(Method::GET, base, path, None, self.timeout).await?;
             check_plain(&response)?;
-            read_body(&mut response, limit).await
+            self.read_body(&mut response, limit).await
         };
         fetch.await.into()
     }
@@ -176,13 +196,15 @@ impl Connector {
         let fetch = async {
             let mut response = self.ask(Method::GET, base, path, None, self.timeout).await?;
             check_plain(&response)?;
-            read_body(&mut response, bytes.len()).await
+            self.read_body(&mut response, bytes.len()).await
         };
         match fetch.await {
             Ok(found) if found == bytes => Probed::Good,
             Ok(_) => Probed::Failed(format!("{path} has other bytes")),
             Err(Fault::Absent) => Probed::Failed(format!("it answers, but lacks {path}")),
-            Err(Fault::Wrong(reason) | Fault::Unreachable(reason)) => Probed::Failed(reason),
+            Err(Fault::Damaged(reason) | Fault::Wrong(reason) | Fault::Unreachable(reason)) => {
+                Probed::Failed(reason)
+            }
             Err(Fault::Refused(reason)) => Probed::Refused(reason),
             Err(Fault::NoRoute(reason)) => Probed::NoRoute(reason),
         }
@@ -201,15 +223,16 @@ impl Connector {
         let wanted = usize::try_from(range.end.saturating_sub(range.start)).unwrap_or(usize::MAX);
         let fetch = async {
             let asked = format!("bytes={}-{last}", range.start);
-            let mut response = self.ask(Method::GET, base, path, Some(asked), self.timeout).await?;
+            let mut response = self.ask(Method::GET, base, path, Some(&asked), self.timeout).await?;
             if response.status() == StatusCode::OK {
                 return Err(Fault::Wrong("it ignores Range requests (200 instead of 206)".to_owned()));
             }
+            check_plain(&response)?;
             let answered = header(&response, CONTENT_RANGE).unwrap_or_default();
             if answered != format!("bytes {}-{last}/{size}", range.start) {
                 return Err(Fault::Wrong(format!("it answers a Range request with `{}`", quote(&answered))));
             }
-            let body = read_body(&mut response, wanted).await?;
+            let body = self.read_body(&mut response, wanted).await?;
             if body.len() == wanted {
                 Ok(body)
             } else {
@@ -217,6 +240,21 @@ impl Connector {
             }
         };
         fetch.await.into()
+    }
+
+    /// How the mirror answers a request for two ranges of a file whose bytes are `known`, and whether it keeps
+    /// the connection.
+    pub async fn probe_manners(&self, base: &HostUrl, path: &str, known: &[u8]) -> Outcome<Manners> {
+        let probe = async {
+            let asked = multi_range::ask(known.len());
+            let mut response = self.ask(Method::GET, base, path, Some(&asked), self.timeout).await?;
+            let keeps_alive = keeps_alive(&response);
+            check_plain(&response)?;
+            let body = self.read_body(&mut response, multi_range::BODY_LIMIT).await?;
+            let multi_range = multi_range::judge(&response, &body, known).map_err(Fault::Wrong)?;
+            Ok(Manners { multi_range, keeps_alive })
+        };
+        probe.await.into()
     }
 
     /// Reads a whole file and compares it with the digest it is kept under.
@@ -230,52 +268,62 @@ impl Connector {
             }
             let mut verifier = oci::Verifier::new(digest);
             let mut read = 0;
-            while let Some(chunk) = response.chunk().await.map_err(|error| fault(&error))? {
+            while let Some(chunk) = response.chunk().await.map_err(|error| broken_off(&error, read, size))? {
+                self.meter.count_bytes(chunk.len());
                 read += chunk.len() as u64;
                 if read > size {
-                    return Err(Fault::Wrong(format!("it sends more than {size} bytes")));
+                    return Err(Fault::Damaged(format!("it sends more than {size} bytes")));
                 }
                 verifier.update(&chunk);
             }
             if read < size {
                 return Err(short(read, size));
             }
-            verifier.finish().map_err(|found| Fault::Wrong(format!("its bytes have the digest {found}")))
+            verifier.finish().map_err(|found| Fault::Damaged(format!("its bytes have the digest {found}")))
         };
         hash.await.into()
     }
 
-    /// Sends one request and judges its status: 200 passes, and 206 when a range was asked for.
+    /// Sends a request, follows redirects, and judges the last status: 200 passes, and 206 when a range was
+    /// asked for. `timeout` is for all of it, and the body.
     async fn ask(
         &self,
         method: Method,
         base: &HostUrl,
         path: &str,
-        range: Option<String>,
+        range: Option<&str>,
         timeout: Duration,
     ) -> Result<Response, Fault> {
-        let url = Url::parse(&format!("{base}/{path}"))
+        let asked = Url::parse(&format!("{base}/{path}"))
             .map_err(|error| Fault::Wrong(format!("its URL cannot be read: {error}")))?;
-        self.check_url(&url)?;
-        let is_ranged = range.is_some();
-        let mut request =
-            self.http.request(method, url.clone()).timeout(timeout).header(ACCEPT_ENCODING, "identity");
-        if let Some(range) = range {
-            request = request.header(RANGE, range);
+        self.guard.check_url(&asked).map_err(|refusal| Fault::Unreachable(refusal.to_string()))?;
+        self.check_family(&asked)?;
+        let deadline = Instant::now() + timeout;
+        let mut url = asked.clone();
+        for hop in 0..=REDIRECT_LIMIT {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let mut request = self.http.request(method.clone(), url.clone()).timeout(left);
+            request = request.header(ACCEPT_ENCODING, "identity");
+            if let Some(range) = range {
+                request = request.header(RANGE, range);
+            }
+            let permit = pace::wait(self.pace.as_deref()).await.map_err(Fault::Unreachable)?;
+            self.meter.count_request();
+            let mut response = request.send().await.map_err(|error| fault(&error, hop > 0))?;
+            pace::note(self.pace.as_deref(), &mut response, permit);
+            let Some(next) = redirect(&response, &url) else {
+                return judge_status(response, &asked, range.is_some());
+            };
+            let next = next.map_err(|refusal| not_followed(&refusal))?;
+            self.guard.check_redirect(&url, &next).map_err(|refusal| not_followed(&refusal))?;
+            self.check_family(&next)?;
+            url = next;
         }
-        let permit = pace::wait(self.pace.as_deref()).await.map_err(Fault::Unreachable)?;
-        let mut response = request.send().await.map_err(|error| fault(&error))?;
-        pace::note(self.pace.as_deref(), &mut response, permit);
-        match response.status() {
-            StatusCode::OK => Ok(response),
-            StatusCode::PARTIAL_CONTENT if is_ranged => Ok(response),
-            status => Err(refusal(status, &url, &response)),
-        }
+        Err(not_followed(&Refusal::Redirects))
     }
 
     /// An address in the URL itself never reaches the resolver.
-    fn check_url(&self, url: &Url) -> Result<(), Fault> {
-        self.guard.check_url(url).map_err(|refusal| Fault::Unreachable(refusal.to_string()))?;
+    fn check_family(&self, url: &Url) -> Result<(), Fault> {
         let literal: Option<IpAddr> = match url.host() {
             Some(Host::Ipv4(address)) => Some(address.into()),
             Some(Host::Ipv6(address)) => Some(address.into()),
@@ -288,243 +336,25 @@ impl Connector {
             _ => Ok(()),
         }
     }
-}
 
-/// Reads a body of at most `limit` bytes.
-async fn read_body(response: &mut Response, limit: usize) -> Result<Vec<u8>, Fault> {
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(|error| fault(&error))? {
-        if body.len() + chunk.len() > limit {
-            return Err(Fault::Wrong(format!("it sends more than {limit} bytes")));
+    /// Reads a body of at most `limit` bytes.
+    async fn read_body(&self, response: &mut Response, limit: usize) -> Result<Vec<u8>, Fault> {
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(|error| fault(&error, false))? {
+            self.meter.count_bytes(chunk.len());
+            if body.len() + chunk.len() > limit {
+                return Err(Fault::Wrong(format!("it sends more than {limit} bytes")));
+            }
+            body.extend_from_slice(&chunk);
         }
-        body.extend_from_slice(&chunk);
-    }
-    Ok(body)
-}
-
-/// What a status other than success means.
-fn refusal(status: StatusCode, asked: &Url, response: &Response) -> Fault {
-    let moved = if response.url() == asked {
-        String::new()
-    } else {
-        format!(", after a redirect to {}", quote(response.url().as_str()))
-    };
-    match status.as_u16() {
-        404 | 410 => Fault::Absent,
-        401 => Fault::Wrong(format!("it wants a login (401){moved}")),
-        403 => Fault::Wrong(format!("it forbids access (403){moved}")),
-        429 => Fault::Unreachable(format!("it asks for fewer requests (429){moved}")),
-        code @ 500.. => Fault::Unreachable(format!("it failed with status {code}{moved}")),
-        code => Fault::Wrong(format!("it answers with status {code}{moved}")),
+        Ok(body)
     }
 }
 
-/// A failed request: refused by us, no way there, or no answer.
-fn fault(error: &reqwest::Error) -> Fault {
-    let mut cause = error.source();
-    while let Some(source) = cause {
-        if let Some(refusal) = source.downcast_ref::<Refusal>() {
-            return match refusal {
-                _ if error.is_redirect() => Fault::Wrong(format!("a redirect is not followed: {refusal}")),
-                Refusal::Family(..) => Fault::NoRoute(refusal.to_string()),
-                _ => Fault::Unreachable(refusal.to_string()),
-            };
-        }
-        let kind = source.downcast_ref::<io::Error>().map(io::Error::kind);
-        if matches!(kind, Some(io::ErrorKind::NetworkUnreachable | io::ErrorKind::AddrNotAvailable)) {
-            return Fault::NoRoute("this machine has no route to its address".to_owned());
-        }
-        if kind == Some(io::ErrorKind::ConnectionReset) {
-            return Fault::Refused(causes(error));
-        }
-        cause = source.source();
+/// A large body that did not come to its end.
+fn broken_off(error: &reqwest::Error, read: u64, size: u64) -> Fault {
+    if error.is_timeout() {
+        return Fault::Unreachable(format!("it sent only {read} of {size} bytes in time"));
     }
-    if error.is_connect() && !error.is_timeout() {
-        return Fault::Refused(causes(error));
-    }
-    if error.is_decode() || error.is_body() {
-        return Fault::Unreachable(format!("its answer broke off: {}", causes(error)));
-    }
-    Fault::Unreachable(causes(error))
-}
-
-/// Any Content-Encoding means other bytes than the file's.
-fn check_plain(response: &Response) -> Result<(), Fault> {
-    match header(response, CONTENT_ENCODING) {
-        Some(encoding) if encoding != "identity" => {
-            Err(Fault::Wrong(format!("it sends the file encoded as {}", quote(&encoding))))
-        }
-        _ => Ok(()),
-    }
-}
-
-fn check_size(response: &Response, found: u64, size: u64) -> Result<(), Fault> {
-    if found == size {
-        return Ok(());
-    }
-    let is_page = header(response, CONTENT_TYPE).is_some_and(|it| it.starts_with("text/html"));
-    let what = if is_page { "an HTML page" } else { "a file" };
-    Err(Fault::Wrong(format!("it has {what} of {found} bytes instead of {size}")))
-}
-
-fn short(read: u64, size: u64) -> Fault {
-    Fault::Wrong(format!("it ends after {read} bytes instead of {size}"))
-}
-
-/// From the header, because a HEAD has no body to measure.
-fn length(response: &Response) -> Option<u64> {
-    header(response, CONTENT_LENGTH)?.parse().ok()
-}
-
-fn header(response: &Response, name: HeaderName) -> Option<String> {
-    Some(response.headers().get(name)?.to_str().ok()?.to_owned())
-}
-
-/// A stranger's words, cut short and without control characters.
-fn quote(text: &str) -> String {
-    text.chars().filter(|it| !it.is_control()).take(QUOTE_LIMIT).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::connector::testing::{Answer, Request, Server};
-
-    const BODY: &[u8] = b"bytes of a blob";
-    const SIZE: u64 = BODY.len() as u64;
-
-    fn mirror(request: &Request) -> Answer {
-        match request.path.as_str() {
-            "/m/blob" => match request.headers.get("range") {
-                Some(_) => Answer::new(206, &BODY[2..5]).header("content-range", format!("bytes 2-4/{SIZE}")),
-                None => Answer::new(200, BODY),
-            },
-            "/m/norange" => Answer::new(200, BODY),
-            "/m/gzip" => Answer::new(200, BODY).header("content-encoding", "gzip"),
-            "/m/page" => Answer::new(200, b"<html>").header("content-type", "text/html; charset=utf-8"),
-            "/m/cut" => Answer::new(200, BODY).cut(5),
-            "/m/flipped" => Answer::new(200, b"bytes of a bloc"),
-            "/m/login" => Answer::new(302, b"").header("location", "/login"),
-            "/login" => Answer::new(401, b""),
-            "/m/inside" => Answer::new(302, b"").header("location", "http://169.254.169.254/x"),
-            "/m/loop" => Answer::new(302, b"").header("location", "/m/loop"),
-            "/m/moved" => Answer::new(302, b"").header("location", "/m/blob"),
-            "/m/403" => Answer::new(403, b""),
-            "/m/429" => Answer::new(429, b""),
-            "/m/503" => Answer::new(503, b""),
-            "/m/410" => Answer::new(410, b""),
-            _ => Answer::new(404, b""),
-        }
-    }
-
-    fn connector(family: Family) -> Connector {
-        let guard = Guard::new(["127.0.0.0/8".parse().unwrap()]);
-        Connector::new(guard, family, "test", Duration::from_secs(5)).unwrap()
-    }
-
-    fn wrong(text: &str) -> Outcome {
-        Outcome::Wrong(text.to_owned())
-    }
-
-    #[tokio::test]
-    async fn heads_are_judged() {
-        let server = Server::start(mirror).await;
-        let base: HostUrl = format!("{}/m", server.url()).parse().unwrap();
-        let unreachable = |text: &str| Outcome::Unreachable(text.to_owned());
-        for (path, outcome) in [
-            ("blob", Outcome::Present(())),
-            ("moved", Outcome::Present(())),
-            ("none", Outcome::Absent),
-            ("410", Outcome::Absent),
-            ("gzip", wrong("it sends the file encoded as gzip")),
-            ("page", wrong("it has an HTML page of 6 bytes instead of 15")),
-            ("403", wrong("it forbids access (403)")),
-            ("login", wrong(&format!("it wants a login (401), after a redirect to {}/login", server.url()))),
-            ("inside", wrong("a redirect is not followed: its address 169.254.169.254 is not a public one")),
-            ("loop", wrong("a redirect is not followed: it redirects more than 3 times")),
-            ("429", unreachable("it asks for fewer requests (429)")),
-            ("503", unreachable("it failed with status 503")),
-        ] {
-            assert_eq!(connector(Family::Any).head(&base, path, SIZE).await, outcome, "{path}");
-        }
-        assert!(server.requests().iter().all(|it| it.headers["accept-encoding"] == "identity"));
-    }
-
-    #[tokio::test]
-    async fn bodies_are_judged() {
-        let server = Server::start(mirror).await;
-        let base: HostUrl = format!("{}/m", server.url()).parse().unwrap();
-        let connector = connector(Family::Ipv4);
-        let digest = oci::Digest::of(BODY);
-        assert_eq!(connector.hash(&base, "blob", digest, SIZE).await, Outcome::Present(()));
-        let found = oci::Digest::of(b"bytes of a bloc");
-        assert_eq!(
-            connector.hash(&base, "flipped", digest, SIZE).await,
-            wrong(&format!("its bytes have the digest {found}"))
-        );
-        let cut = connector.hash(&base, "cut", digest, SIZE).await;
-        assert!(
-            matches!(&cut, Outcome::Unreachable(it) if it.starts_with("its answer broke off")),
-            "{cut:?}"
-        );
-        assert_eq!(connector.fetch(&base, "blob", 15).await, Outcome::Present(BODY.to_vec()));
-        assert_eq!(
-            connector.fetch(&base, "blob", 14).await,
-            Outcome::Wrong("it sends more than 14 bytes".to_owned())
-        );
-        assert_eq!(
-            connector.fetch_range(&base, "blob", 2..5, SIZE).await,
-            Outcome::Present(BODY[2..5].to_vec())
-        );
-        assert_eq!(
-            connector.fetch_range(&base, "norange", 2..5, SIZE).await,
-            Outcome::Wrong("it ignores Range requests (200 instead of 206)".to_owned())
-        );
-        let other = connector.fetch_range(&base, "blob", 2..6, SIZE).await;
-        assert_eq!(other, Outcome::Wrong("it answers a Range request with `bytes 2-4/15`".to_owned()));
-    }
-
-    #[tokio::test]
-    async fn life_is_told_by_the_bytes() {
-        let server = Server::start(mirror).await;
-        let base: HostUrl = format!("{}/m", server.url()).parse().unwrap();
-        let failed = |text: &str| Probed::Failed(text.to_owned());
-        for (path, expected) in [
-            ("blob", Probed::Good),
-            ("flipped", failed("flipped has other bytes")),
-            ("page", failed("page has other bytes")),
-            ("none", failed("it answers, but lacks none")),
-            ("429", failed("it asks for fewer requests (429)")),
-            ("503", failed("it failed with status 503")),
-        ] {
-            assert_eq!(connector(Family::Ipv4).probe(&base, path, BODY).await, expected, "{path}");
-        }
-        let found = connector(Family::Ipv6).probe(&base, "blob", BODY).await;
-        assert_eq!(found, Probed::NoRoute("127.0.0.1 has no IPv6 address".to_owned()));
-        let plain = base.as_str().replace("http:", "https:").parse().unwrap();
-        let found = connector(Family::Ipv4).probe(&plain, "blob", BODY).await;
-        assert!(matches!(found, Probed::Refused(_)), "no TLS: {found:?}");
-        let nobody = "http://127.0.0.1:1/m".parse().unwrap();
-        let found = connector(Family::Ipv4).probe(&nobody, "blob", BODY).await;
-        assert!(matches!(found, Probed::Refused(_)), "nobody listens: {found:?}");
-    }
-
-    #[tokio::test]
-    async fn places_we_do_not_visit_are_named() {
-        let server = Server::start(mirror).await;
-        let port = server.url().rsplit(':').next().unwrap().to_owned();
-        let strict = Connector::new(Guard::default(), Family::Any, "test", Duration::from_secs(5)).unwrap();
-        for host in ["127.0.0.1", "localhost"] {
-            let outcome =
-                strict.head(&format!("http://{host}:{port}/m").parse().unwrap(), "blob", SIZE).await;
-            assert!(
-                matches!(&outcome, Outcome::Unreachable(it) if it.ends_with("is not a public one")),
-                "{outcome:?}"
-            );
-        }
-        assert!(server.requests().is_empty(), "nothing was dialled");
-        let base = format!("{}/m", server.url()).parse().unwrap();
-        let outcome = connector(Family::Ipv6).head(&base, "blob", SIZE).await;
-        assert_eq!(outcome, Outcome::NoRoute("127.0.0.1 has no IPv6 address".to_owned()));
-    }
+    fault(error, false)
 }

@@ -1,4 +1,4 @@
-//! Outgoing HTTP, with limits: to mirrors behind the address guard, and to the origin registry.
+//! Outgoing HTTP and rsync, with limits: to mirrors behind the address guard, and to the origin registry.
 
 mod ask;
 mod authorizations;
@@ -9,6 +9,7 @@ mod credentials;
 mod error;
 pub mod guard;
 pub mod host;
+mod meter;
 mod pace;
 pub mod registry;
 mod transport;
@@ -21,7 +22,8 @@ pub use blob_body::BlobBody;
 pub use config::{Config, Password};
 pub use error::Error;
 pub use guard::Guard;
-pub use host::{Connector, Family, Outcome, Probed};
+pub use host::{Connector, Family, Manners, Outcome, Probed};
+pub use meter::{Meter, REQUEST_BYTES};
 pub use pace::Pace;
 pub use registry::{FetchedManifest, ManifestHead, Registry};
 pub use webhook::Webhook;

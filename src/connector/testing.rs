@@ -28,11 +28,22 @@ pub(crate) struct Answer {
     cut: Option<usize>,
     hangs: bool,
     endless: bool,
+    drips: bool,
+    padding: usize,
 }
 
 impl Answer {
     pub(crate) fn new(status: u16, body: &[u8]) -> Self {
-        Self { status, headers: Vec::new(), body: body.to_vec(), cut: None, hangs: false, endless: false }
+        Self {
+            status,
+            headers: Vec::new(),
+            body: body.to_vec(),
+            cut: None,
+            hangs: false,
+            endless: false,
+            drips: false,
+            padding: 0,
+        }
     }
 
     pub(crate) fn header(mut self, name: &str, value: impl Into<String>) -> Self {
@@ -49,6 +60,18 @@ impl Answer {
     /// Never answers.
     pub(crate) fn hang(mut self) -> Self {
         self.hangs = true;
+        self
+    }
+
+    /// Sends one byte a second, from the first one on.
+    pub(crate) fn drip(mut self) -> Self {
+        self.drips = true;
+        self
+    }
+
+    /// Sends one header of so many bytes before the others.
+    pub(crate) fn pad(mut self, bytes: usize) -> Self {
+        self.padding = bytes;
         self
     }
 
@@ -110,6 +133,15 @@ async fn serve(stream: TcpStream, respond: Arc<Respond>, requests: Arc<Mutex<Vec
     if answer.hangs {
         return std::future::pending().await;
     }
+    if answer.padding > 0 {
+        let _ = stream.write_all(b"HTTP/1.1 200 X\r\nx: ").await;
+        let chunk = vec![b'x'; 64 * 1024];
+        for _ in 0..answer.padding / chunk.len() {
+            if stream.write_all(&chunk).await.is_err() {
+                return;
+            }
+        }
+    }
     let mut head = format!("HTTP/1.1 {} X\r\nconnection: close\r\n", answer.status);
     if !answer.endless {
         head += &format!("content-length: {}\r\n", answer.body.len());
@@ -119,6 +151,14 @@ async fn serve(stream: TcpStream, respond: Arc<Respond>, requests: Arc<Mutex<Vec
     }
     let sent = answer.cut.unwrap_or(answer.body.len());
     let body = if request.method == "HEAD" { &[] } else { &answer.body[..sent] };
+    if answer.drips {
+        for byte in head.bytes().chain(*b"\r\n").chain(body.iter().copied()) {
+            if stream.write_all(&[byte]).await.is_err() || stream.flush().await.is_err() {
+                return;
+            }
+            tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+        }
+    }
     // The other side may have seen enough and gone.
     let _ = stream.write_all(format!("{head}\r\n").as_bytes()).await;
     while stream.write_all(body).await.is_ok() && answer.endless && !body.is_empty() {}

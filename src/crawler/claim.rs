@@ -16,6 +16,8 @@ pub enum Claim {
     Former(Serial, RoaringBitmap),
     /// A serial that we cannot look up, or none; then it claims nothing.
     Nothing(Option<Serial>, String),
+    /// No serial that we can look up, but these files, by rsync's listing.
+    Listed(Option<Serial>, RoaringBitmap, String),
     /// Something other than a serial in that place; claims nothing either.
     Broken(String),
 }
@@ -29,7 +31,9 @@ impl Claim {
             Outcome::Absent => {
                 return Ok(Self::Nothing(None, format!("there is no {url}/zz/serial")));
             }
-            Outcome::Wrong(reason) => return Ok(Self::Broken(format!("zz/serial: {reason}"))),
+            Outcome::Damaged(reason) | Outcome::Wrong(reason) => {
+                return Ok(Self::Broken(format!("zz/serial: {reason}")));
+            }
             Outcome::Unreachable(reason) | Outcome::NoRoute(reason) => {
                 return Err(format!("zz/serial: {reason}"));
             }
@@ -60,8 +64,16 @@ impl Claim {
     pub fn serial(&self) -> Option<Serial> {
         match self {
             Self::Newest(serial) | Self::Former(serial, _) => Some(*serial),
-            Self::Nothing(serial, _) => *serial,
+            Self::Nothing(serial, _) | Self::Listed(serial, ..) => *serial,
             Self::Broken(_) => None,
+        }
+    }
+
+    /// The same, if it is one whose files we know.
+    pub fn known_serial(&self) -> Option<Serial> {
+        match self {
+            Self::Newest(serial) | Self::Former(serial, _) => Some(*serial),
+            Self::Nothing(..) | Self::Listed(..) | Self::Broken(_) => None,
         }
     }
 }

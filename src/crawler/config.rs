@@ -2,6 +2,8 @@ use ipnet::IpNet;
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 
+use super::budget::Limits;
+
 /// `[crawl]`: how mirrors are looked at.
 #[derive(Clone, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -22,7 +24,7 @@ pub struct Config {
     pub rate: u32,
     /// How many requests run at once, to all hosts: 1 to 10000.
     #[schemars(range(min = 1, max = 10_000))]
-    pub requests: usize,
+    pub requests_at_once: usize,
     /// How long one answer may take: 1s to 1h. Large bodies get more, by their size.
     #[serde(serialize_with = "jiff::fmt::serde::duration::friendly::compact::required")]
     #[schemars(with = "String")]
@@ -44,13 +46,20 @@ pub struct Config {
     #[serde(serialize_with = "jiff::fmt::serde::duration::friendly::compact::required")]
     #[schemars(with = "String")]
     pub history: SignedDuration,
-    /// How many bytes of bodies one crawl reads from each URL, to compare them with their digests. Larger
-    /// files than this are never read. 0 to 68719476736 (64 GiB).
+    /// How many requests a host gets on one day (UTC), by crawls and by the probes of idle URLs together: 100 to
+    /// 1000000. Each URL's probes take 576 of them.
+    #[schemars(range(min = 100, max = 1_000_000))]
+    pub requests_per_day: u64,
+    /// How many bytes are read from a host on one day (UTC): 0 to 68719476736 (64 GiB). Larger files are never
+    /// compared with their digests.
     #[schemars(range(max = 68_719_476_736_u64))]
-    pub hash_bytes: u64,
-    /// Networks that are crawled though their addresses are not public, as `10.0.0.0/8`.
+    pub bytes_per_day: u64,
+    /// Networks that are crawled though their addresses are not public, as `10.0.0.0/8`. Only in these may a
+    /// URL have an address instead of a host's name.
     #[schemars(with = "Vec<String>")]
     pub allow_networks: Vec<IpNet>,
+    /// Ports below 1024 that are visited beside 80, 443 and 873 (rsync). Those from 1024 on always are.
+    pub allow_ports: Vec<u16>,
     /// A URL or mail address that mirror admins find in their logs, behind our name.
     pub contact: String,
 }
@@ -62,20 +71,31 @@ impl Default for Config {
             hosts: 20,
             connections: 2,
             rate: 20,
-            requests: 100,
+            requests_at_once: 100,
             timeout: SignedDuration::from_secs(30),
             host_timeout: SignedDuration::from_mins(10),
             lease: SignedDuration::from_mins(2),
             failures_until_off: 4,
             history: SignedDuration::from_hours(720),
-            hash_bytes: 8 * 1024 * 1024,
+            requests_per_day: 3_000,
+            bytes_per_day: 200_000_000,
             allow_networks: Vec::new(),
+            allow_ports: Vec::new(),
             contact: String::new(),
         }
     }
 }
 
 impl Config {
+    /// What may be asked of a host on one day.
+    pub(super) fn limits(&self) -> Limits {
+        Limits {
+            requests_per_day: self.requests_per_day,
+            bytes_per_day: self.bytes_per_day,
+            interval: self.interval,
+        }
+    }
+
     /// What mirrors see as our name.
     pub(super) fn user_agent(&self) -> String {
         let name = concat!("portolan/", env!("CARGO_PKG_VERSION"));
@@ -95,14 +115,16 @@ mod tests {
         hosts = 20
         connections = 2
         rate = 20
-        requests = 100
+        requests_at_once = 100
         timeout = "30s"
         host_timeout = "10m"
         lease = "2m"
         failures_until_off = 4
         history = "720h"
-        hash_bytes = 8388608
+        requests_per_day = 3000
+        bytes_per_day = 200000000
         allow_networks = []
+        allow_ports = []
         contact = ""
         "#);
         let config: Config = toml::from_str("timeout = \"5s\"\nallow_networks = [\"10.0.0.0/8\"]").unwrap();

@@ -1,6 +1,7 @@
 //! Finds out which host holds what, and stores it. Mirrors are trusted with nothing: what they claim is
 //! checked, in part or in full, before a client is sent there.
 
+pub mod budget;
 mod claim;
 mod config;
 mod host;
@@ -97,7 +98,7 @@ pub struct Crawler {
 impl Crawler {
     /// Fails when the HTTP client cannot be made.
     pub fn new(config: Config) -> Result<Self, connector::Error> {
-        let requests = Arc::new(Semaphore::new(config.requests.clamp(1, Semaphore::MAX_PERMITS)));
+        let requests = Arc::new(Semaphore::new(config.requests_at_once.clamp(1, Semaphore::MAX_PERMITS)));
         let visitor = url::Visitor::new(&config)?;
         Ok(Self { visitor, truths: KnownTruths::default(), requests, teller: None, config })
     }

@@ -1,44 +1,87 @@
-//! Which files of a host to look at, and what to make of the answers. No IO, clock or dice.
+//! Which files of a host to look at. No IO, clock or dice.
 
-use std::collections::BTreeMap;
+mod memory;
+mod verdict;
 
-use roaring::RoaringBitmap;
-
-use super::Claim;
-use crate::{
-    connector::Outcome,
-    database::crawl::{CategoryTruth, CrawlBlob},
-    mirror::CrawlState,
-    oci,
-    tree::CANARY_DIGEST,
-};
-
+#[cfg(test)]
+mod simulation;
 #[cfg(test)]
 mod tests;
 
-/// Categories of at most so many files are looked at in full, whatever the host claims.
+use std::{cmp::Reverse, collections::BTreeMap, ops::Range};
+
+use roaring::RoaringBitmap;
+
+use super::{Claim, budget::Allowance};
+use crate::{
+    connector::Outcome,
+    database::{
+        Time,
+        crawl::{CategoryTruth, CrawlBlob, CrawlCategory, Cycle, Repair},
+    },
+    mirror::FileFault,
+};
+
+pub use memory::{CYCLE_SECONDS, Memory};
+pub use verdict::{REASON_LIMIT, Verdict};
+
+/// Categories of at most so many files are looked at in full when something is in doubt.
 pub const SMALL_TREE: usize = 200;
 
-/// How many of the newest files that a host claims are looked at.
+/// How many of the newest files that a host claims are looked at when its serial changed; of a new host twice
+/// as many.
 pub const SAMPLE_NEWEST: usize = 40;
 
-/// How many others of the files that it claims are looked at, chosen by the seed all over the category.
+/// How many others of the files that it claims are looked at then, chosen by the seed all over the category; of a
+/// new host twice as many.
 pub const SAMPLE_SPREAD: usize = 40;
 
-/// How many files that the host does not claim but the newest serial has are looked at, newest first.
+/// The least share of a cycle that a crawl takes, in files.
+pub const SHARE_LEAST: usize = 25;
+
+/// How many files that the host does not claim but the newest serial has are looked at, to see whether any came.
+pub const PROGRESS_SAMPLE: usize = 10;
+
+/// How many of them are looked at when some came, newest first.
 pub const ADDED_LIMIT: usize = 500;
 
-/// How many files of a host that was caught lying are looked at, newest first.
-pub const CHECK_LIMIT: usize = 3_000;
-
-/// How many bodies are read at most: half of them the newest, the others chosen by the seed.
+/// How many bodies are read at most by one visit.
 pub const BODY_LIMIT: usize = 64;
 
-/// How many single files a verdict names.
-pub const REASON_LIMIT: usize = 20;
+/// How many of them may be such that were read in these 30 days.
+pub const AGAIN_LIMIT: usize = 16;
 
-/// How many bytes the one Range request asks for at most.
+/// Requests of a visit that are none for a file: the canary by both families, the serial, a listing, two for how
+/// the URL answers.
+pub const OVERHEAD: usize = 6;
+
+/// How many bytes the one Range request asks for, usually.
 const RANGE_BYTES: u64 = 16;
+
+/// How many bytes it asks for when the speed is measured.
+pub const SPEED_BYTES: u64 = 256 * 1024;
+
+/// What is known of an opt-in from earlier crawls.
+#[derive(Clone, Debug, Default)]
+pub struct Known {
+    /// The numbers of the files it holds.
+    pub held: RoaringBitmap,
+    /// Which files were looked at; `None` when there was no crawl before, or under other URLs.
+    pub cycle: Option<Cycle>,
+    /// What was to be repaired.
+    pub repair: Vec<Repair>,
+}
+
+impl From<&CrawlCategory> for Known {
+    fn from(category: &CrawlCategory) -> Self {
+        let held = category.holdings.as_ref().and_then(|it| it.set());
+        Self {
+            held: held.unwrap_or_default(),
+            cycle: category.cycle.clone(),
+            repair: category.repair.clone(),
+        }
+    }
+}
 
 /// What a host answered about single files, by their numbers.
 #[derive(Clone, Debug, Default)]
@@ -53,27 +96,17 @@ pub struct Findings {
     pub stopped: Option<String>,
 }
 
-/// What to think of a host and a category.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Verdict {
-    /// In one word.
-    pub state: CrawlState,
-    /// The numbers of the files it holds; `None` when nothing was found out.
-    pub held: Option<RoaringBitmap>,
-    /// Why, for the host's admin.
-    pub reasons: Vec<String>,
-}
-
-impl Verdict {
-    /// Nothing was found out.
-    pub fn unreachable(reason: impl Into<String>) -> Self {
-        Self { state: CrawlState::Unreachable, held: None, reasons: vec![reason.into()] }
-    }
-
-    /// The host is not to be offered for this category at all.
-    pub fn lying(reason: impl Into<String>) -> Self {
-        Self { state: CrawlState::Lying, held: Some(RoaringBitmap::new()), reasons: vec![reason.into()] }
-    }
+/// How much is believed of what a host claims.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Doubt {
+    /// It was caught: only what was seen since then.
+    Caught,
+    /// Never crawled under these URLs, or somebody wants it looked at: as far as a large sample confirms it.
+    New,
+    /// Another serial than last time: as far as a sample confirms it.
+    Changed,
+    /// All is as it was.
+    Calm,
 }
 
 /// Compares one host with the newest state of a category.
@@ -84,227 +117,280 @@ pub struct Plan<'a> {
     claim: &'a Claim,
     /// What the host claims of the newest state: what that state dropped is nobody's lie.
     claimed: RoaringBitmap,
+    known: &'a Known,
+    doubt: Doubt,
+    allowance: Allowance,
     seed: u64,
+    now: Time,
+}
+
+/// One crawl's view of one host.
+#[derive(Clone, Copy, Debug)]
+pub struct Occasion {
+    /// What it may cost.
+    pub allowance: Allowance,
+    /// Another one looks at other files of a large category.
+    pub seed: u64,
+    /// Somebody asked for this host: it is looked at as if it were new.
+    pub is_asked_for: bool,
+    /// When.
+    pub now: Time,
 }
 
 impl<'a> Plan<'a> {
-    /// Another seed looks at other files of a large category.
-    pub fn new(truth: &'a CategoryTruth, claim: &'a Claim, seed: u64) -> Self {
+    /// Plans a visit.
+    pub fn new(truth: &'a CategoryTruth, claim: &'a Claim, known: &'a Known, occasion: Occasion) -> Self {
         let newest: RoaringBitmap = truth.blobs.iter().map(|it| it.number).collect();
         let claimed = match claim {
             Claim::Newest(_) => newest.clone(),
-            Claim::Former(_, blobs) => blobs & &newest,
+            Claim::Former(_, blobs) | Claim::Listed(_, blobs, _) => blobs & &newest,
             Claim::Nothing(..) | Claim::Broken(_) => RoaringBitmap::new(),
         };
-        Self { blobs: &truth.blobs, newest, claim, claimed, seed }
+        let doubt = match &known.cycle {
+            _ if matches!(claim, Claim::Broken(_)) => Doubt::Caught,
+            Some(cycle) if cycle.caught_at.is_some() => Doubt::Caught,
+            None => Doubt::New,
+            Some(_) if occasion.is_asked_for => Doubt::New,
+            Some(cycle) if cycle.serial != claim.known_serial() => Doubt::Changed,
+            Some(_) if matches!(claim, Claim::Listed(..)) && !claimed.is_subset(&known.held) => {
+                Doubt::Changed
+            }
+            Some(_) => Doubt::Calm,
+        };
+        let Occasion { allowance, seed, now, .. } = occasion;
+        Self { blobs: &truth.blobs, newest, claim, claimed, known, doubt, allowance, seed, now }
     }
 
-    /// The files to ask for at first, newest first.
+    /// The files to ask for at first, newest first: what was to be repaired, what is in doubt, a share of what was
+    /// not looked at in this cycle, and some that the host does not claim.
     pub fn first_files(&self) -> Vec<CrawlBlob> {
-        if self.is_small() {
-            return self.blobs.to_vec();
+        let mut chosen = Chosen::new(self.room());
+        let to_repair: RoaringBitmap = self.known.repair.iter().map(|it| it.number).collect();
+        chosen.add(self.blobs.iter().filter(|it| to_repair.contains(it.number)));
+        if self.is_whole() {
+            chosen.add(self.blobs.iter());
+            return chosen.into_files();
         }
-        let is_claimed = |it: &&CrawlBlob| self.claimed.contains(it.number);
-        let (claimed, added): (Vec<_>, Vec<_>) = self.blobs.iter().partition(is_claimed);
-        let (newest, others) = claimed.split_at(SAMPLE_NEWEST.min(claimed.len()));
-        let chosen = newest.iter().copied().chain(spread(others, self.seed));
-        let mut files: Vec<CrawlBlob> = chosen.chain(added.into_iter().take(ADDED_LIMIT)).copied().collect();
-        files.sort_by_key(|it| std::cmp::Reverse(it.number));
-        files
+        match self.doubt {
+            Doubt::New => self.sample(&mut chosen, 2),
+            Doubt::Changed => self.sample(&mut chosen, 1),
+            Doubt::Caught | Doubt::Calm => {
+                let unseen = &self.claimed - &self.known.held;
+                chosen.add(self.blobs.iter().filter(|it| unseen.contains(it.number)));
+            }
+        }
+        chosen.add(self.share());
+        chosen.add(spread(&self.unclaimed_in_rsync_order(), PROGRESS_SAMPLE, self.seed));
+        chosen.into_files()
     }
 
-    /// The files to ask for when the first answers showed a lie, newest first: then only what is
-    /// confirmed counts.
+    /// The files to ask for after the first answers, newest first. They showed a lie: all others, for then only what
+    /// is confirmed counts. Or that files are arriving: those that the host does not claim.
     pub fn further_files(&self, findings: &Findings) -> Vec<CrawlBlob> {
-        if !self.is_caught(findings) {
+        let is_new = |it: &&CrawlBlob| !findings.heads.contains_key(&it.number);
+        if self.is_caught(findings) {
+            let mut chosen = Chosen::new(rooms(self.allowance.doubt).saturating_sub(findings.heads.len()));
+            chosen.add(self.blobs.iter().filter(is_new));
+            return chosen.into_files();
+        }
+        let unclaimed = &self.newest - self.believed();
+        let is_arriving = |(number, outcome): (&u32, &Outcome)| {
+            *outcome == Outcome::Present(()) && unclaimed.contains(*number)
+        };
+        if self.is_whole() || !findings.heads.iter().any(is_arriving) {
             return Vec::new();
         }
-        let room = CHECK_LIMIT.saturating_sub(findings.heads.len());
-        self.blobs.iter().filter(|it| !findings.heads.contains_key(&it.number)).take(room).copied().collect()
+        let asked = findings.heads.keys().filter(|it| unclaimed.contains(**it)).count();
+        let room = rooms(self.allowance.doubt).saturating_sub(findings.heads.len());
+        let mut chosen = Chosen::new(room.min(ADDED_LIMIT.saturating_sub(asked)));
+        chosen.add(self.blobs.iter().filter(is_new).filter(|it| unclaimed.contains(it.number)));
+        chosen.into_files()
     }
 
-    /// The file and the bytes of it to ask for by Range, the largest that is there.
-    pub fn range(&self, findings: &Findings) -> Option<(CrawlBlob, std::ops::Range<u64>)> {
-        let confirmed = self.confirmed(findings);
-        let present = self.blobs.iter().filter(|it| it.size >= 2 && confirmed.contains(it.number));
-        present.max_by_key(|it| it.size).map(|it| (*it, 1..it.size.min(1 + RANGE_BYTES)))
-    }
-
-    /// The files whose bytes to read, of at most `budget` bytes together: the newest for one half of it,
-    /// then those that the seed chooses.
-    pub fn bodies(&self, findings: &Findings, budget: u64) -> Vec<CrawlBlob> {
-        let confirmed = self.confirmed(findings);
-        let is_there = |it: &&CrawlBlob| confirmed.contains(it.number);
-        let mut files: Vec<CrawlBlob> = self.blobs.iter().filter(is_there).copied().collect();
-        let mut chosen: Vec<CrawlBlob> = Vec::new();
-        let mut spent = 0;
-        let mut choose = |file: &CrawlBlob, bytes: u64, count: usize| {
-            let fits = chosen.len() < count && file.size <= bytes.saturating_sub(spent);
-            if fits && !chosen.contains(file) {
-                spent += file.size;
-                chosen.push(*file);
-            }
-        };
-        files.iter().for_each(|it| choose(it, budget / 2, BODY_LIMIT / 2));
-        files.sort_by_key(|it| mix(self.seed ^ u64::from(it.number)));
-        files.iter().for_each(|it| choose(it, budget, BODY_LIMIT));
-        chosen
-    }
-
-    /// What to make of all answers.
-    pub fn verdict(&self, findings: &Findings) -> Verdict {
-        if let Some((number, reason)) = first_wrong(&findings.bodies) {
-            return Verdict::lying(format!("{}: {reason}", self.digest(number)));
-        }
-        match &findings.range {
-            Some(Outcome::Wrong(reason)) => return Verdict::lying(reason.clone()),
-            Some(Outcome::Absent) => return Verdict::lying("it has no file for a Range request"),
-            _ => {}
-        }
-        // Whoever was caught does not keep what it lacks by falling silent afterwards.
-        if let Some(reason) = silence(findings).filter(|_| !self.is_caught(findings)) {
-            return Verdict::unreachable(reason);
-        }
-        if let Some(reason) = mostly_unanswered(&findings.bodies) {
-            let verdict = Verdict::unreachable(format!("bodies do not come: {reason}"));
-            return Verdict { held: Some(RoaringBitmap::new()), ..verdict };
-        }
+    /// The file and the bytes of it to ask for by Range, the largest that is there: few, or so many that their speed
+    /// says something.
+    pub fn range(&self, findings: &Findings, for_speed: bool) -> Option<(CrawlBlob, Range<u64>)> {
         let held = self.held(findings);
-        Verdict {
-            state: self.state(findings, &held),
-            reasons: self.reasons(findings, &held),
-            held: Some(held),
-        }
+        let present = self.blobs.iter().filter(|it| it.size >= 2 && held.contains(it.number));
+        let bytes = if for_speed { SPEED_BYTES.min(self.allowance.left) } else { RANGE_BYTES };
+        present.max_by_key(|it| it.size).map(|it| (*it, 1..it.size.min(1 + bytes.max(1))))
     }
 
-    fn held(&self, findings: &Findings) -> RoaringBitmap {
-        let confirmed = self.confirmed(findings);
-        if self.is_small() || self.is_caught(findings) {
-            return confirmed;
-        }
-        let asked: RoaringBitmap = findings.heads.keys().copied().collect();
-        (&self.claimed - asked) | confirmed
-    }
-
-    fn state(&self, findings: &Findings, held: &RoaringBitmap) -> CrawlState {
-        let added = &self.newest - &self.claimed;
-        let canary = self.blobs.iter().find(|it| oci::Digest::from(it.digest) == CANARY_DIGEST);
-        let mut arrived = held & added;
-        if let Some(canary) = canary {
-            arrived.remove(canary.number); // it comes with every serial
-        }
-        match self.claim {
-            _ if self.is_caught(findings) => CrawlState::Lying,
-            Claim::Newest(_) if *held == self.newest => CrawlState::UpToDate,
-            Claim::Newest(_) => CrawlState::Syncing,
-            _ if arrived.is_empty() => CrawlState::Behind,
-            _ => CrawlState::Syncing,
-        }
-    }
-
-    fn reasons(&self, findings: &Findings, held: &RoaringBitmap) -> Vec<String> {
-        let asked = findings.heads.len();
-        let confirmed = self.confirmed(findings).len();
-        let mut reasons = vec![match self.claim {
-            Claim::Nothing(None, reason) if confirmed == 0 => format!(
-                "{reason}, nor any other file of the category: \
-                 either the URL is wrong, or the first rsync has not ended"
-            ),
-            Claim::Nothing(None, reason) => format!("{reason}: the first rsync has not ended"),
-            Claim::Newest(serial) => format!("it shows serial {serial}, the newest"),
-            Claim::Former(serial, _) => format!("it shows serial {serial}, not the newest"),
-            Claim::Nothing(_, reason) | Claim::Broken(reason) => reason.clone(),
-        }];
-        let (held, all) = (held.len(), self.blobs.len());
-        reasons
-            .push(format!("{confirmed} of {asked} files asked for are there, {held} of {all} count as held"));
-        let faults: Vec<String> = self.blobs.iter().filter_map(|it| self.fault(findings, it)).collect();
-        reasons.extend(faults.iter().take(REASON_LIMIT).cloned());
-        if faults.len() > REASON_LIMIT {
-            reasons.push(format!("and {} files more", faults.len() - REASON_LIMIT));
-        }
-        reasons
-    }
-
-    /// What is wrong with one file. What is neither there nor claimed is no fault.
-    fn fault(&self, findings: &Findings, blob: &CrawlBlob) -> Option<String> {
-        let digest = oci::Digest::from(blob.digest);
-        let answers = [findings.heads.get(&blob.number), findings.bodies.get(&blob.number)];
-        answers.into_iter().flatten().find_map(|it| match it {
-            Outcome::Present(()) => None,
-            Outcome::Absent if self.claimed.contains(blob.number) => {
-                Some(format!("{digest}: it claims to have it, and has not"))
-            }
-            Outcome::Absent => None,
-            Outcome::Wrong(reason) | Outcome::Unreachable(reason) | Outcome::NoRoute(reason) => {
-                Some(format!("{digest}: {reason}"))
-            }
-        })
-    }
-
-    /// Did it claim what it lacks, or give something other than the file?
-    fn is_caught(&self, findings: &Findings) -> bool {
-        let lacks_claimed = |(number, outcome): (&u32, &Outcome)| {
-            *outcome == Outcome::Absent && self.claimed.contains(*number)
+    /// The files whose bytes to read: first those that were damaged; once a day one that is too large for any other
+    /// hour; then of those that were not read in these 30 days the newest for one half of the bytes, and others in
+    /// turn; at last, for fewer bytes, some again by the seed.
+    pub fn bodies(&self, findings: &Findings) -> Vec<CrawlBlob> {
+        let held = self.held(findings);
+        let unread = &held - self.bodies_read();
+        let Allowance { bytes, again, left, is_fresh, .. } = self.allowance;
+        let room = self.requests().saturating_sub(OVERHEAD + findings.heads.len());
+        let mut bodies = Bodies { chosen: Chosen::new(room.min(BODY_LIMIT)), spent: 0 };
+        let damaged = self.damaged();
+        let lacks =
+            |it: &&CrawlBlob| findings.heads.get(&it.number).is_some_and(|of| *of != Outcome::Present(()));
+        bodies.add(
+            self.blobs.iter().filter(|it| damaged.contains(it.number) && !lacks(it)),
+            left,
+            usize::MAX,
+        );
+        let of = |set: &RoaringBitmap| -> Vec<&CrawlBlob> {
+            self.blobs.iter().filter(|it| set.contains(it.number)).collect()
         };
-        matches!(self.claim, Claim::Broken(_))
-            || first_wrong(&findings.heads).is_some()
-            || findings.heads.iter().any(lacks_claimed)
-            || findings.bodies.values().any(|it| *it == Outcome::Absent)
+        let mut newest_first = of(&unread);
+        if is_fresh {
+            let is_large = |it: &&CrawlBlob| it.size > bytes && it.size <= left;
+            bodies.add(newest_first.iter().copied().find(is_large), left, 1);
+        }
+        bodies.add(newest_first.iter().copied(), bytes / 2, BODY_LIMIT / 2);
+        newest_first.sort_by_key(|it| mix(it.number.into()));
+        bodies.add(newest_first, bytes, usize::MAX);
+        let mut others = of(&(held - unread));
+        others.sort_by_key(|it| mix(self.seed ^ u64::from(it.number)));
+        let again = left.min(bodies.spent.saturating_add(again));
+        bodies.add(others, again, AGAIN_LIMIT);
+        bodies.chosen.files
     }
 
-    /// The files that answered HEAD, without those whose body did not come.
-    fn confirmed(&self, findings: &Findings) -> RoaringBitmap {
-        let is_there = |(number, outcome): (&u32, &Outcome)| {
-            let body_came = findings.bodies.get(number).is_none_or(|it| *it == Outcome::Present(()));
-            (*outcome == Outcome::Present(()) && body_came).then_some(*number)
-        };
-        findings.heads.iter().filter_map(is_there).collect()
+    /// The newest files that the host claims, and others from all over the category.
+    fn sample(&self, chosen: &mut Chosen, times: usize) {
+        let claimed: Vec<_> = self.blobs.iter().filter(|it| self.claimed.contains(it.number)).collect();
+        let (newest, others) = claimed.split_at((times * SAMPLE_NEWEST).min(claimed.len()));
+        chosen.add(newest.iter().copied());
+        chosen.add(spread(others, times * SAMPLE_SPREAD, self.seed));
     }
 
-    fn is_small(&self) -> bool {
-        self.blobs.len() <= SMALL_TREE
+    /// This crawl's share of the files that were not looked at in the cycle. Their order is the same in each cycle,
+    /// so that none waits longer than one.
+    fn share(&self) -> Vec<&'a CrawlBlob> {
+        let Some(cycle) = &self.known.cycle else { return Vec::new() };
+        let believed = self.believed();
+        let mut unseen: Vec<_> = self
+            .blobs
+            .iter()
+            .filter(|it| believed.contains(it.number) && !cycle.looked.contains(it.number))
+            .collect();
+        let elapsed = self.now.unix_seconds() - cycle.started_at.unix_seconds();
+        let crawls_left = (CYCLE_SECONDS - elapsed).max(0) / self.allowance.interval.max(1);
+        let crawls_left = usize::try_from(crawls_left).unwrap_or(0).max(1);
+        let share = unseen.len().div_ceil(crawls_left).max(SHARE_LEAST);
+        unseen.sort_by_key(|it| mix(it.number.into()));
+        unseen.truncate(share);
+        unseen
     }
 
-    fn digest(&self, number: u32) -> String {
-        let found = self.blobs.iter().find(|it| it.number == number);
-        found.map_or_else(|| "a file".into(), |it| oci::Digest::from(it.digest).to_string())
+    /// rsync sends files in the order of their paths, which is that of their digests.
+    fn unclaimed_in_rsync_order(&self) -> Vec<&'a CrawlBlob> {
+        let believed = self.believed();
+        let mut unclaimed: Vec<_> = self.blobs.iter().filter(|it| !believed.contains(it.number)).collect();
+        unclaimed.sort_by_key(|it| it.digest);
+        unclaimed
+    }
+
+    /// What counts as held if nothing speaks against it.
+    fn believed(&self) -> RoaringBitmap {
+        &(&self.claimed | &self.known.held) & &self.newest
+    }
+
+    /// Are all files looked at by this visit?
+    fn is_whole(&self) -> bool {
+        self.doubt != Doubt::Calm && self.blobs.len() <= SMALL_TREE.min(self.room())
+    }
+
+    /// How many requests this visit may make.
+    fn requests(&self) -> usize {
+        if self.doubt == Doubt::Calm { self.allowance.calm } else { self.allowance.doubt }
+    }
+
+    /// How many HEAD requests this visit may make at first.
+    fn room(&self) -> usize {
+        rooms(self.requests())
+    }
+
+    /// The files that had wrong bytes: until they were read again nothing is believed.
+    fn damaged(&self) -> RoaringBitmap {
+        let damaged = self.known.repair.iter().filter(|it| it.fault == FileFault::Damaged);
+        damaged.map(|it| it.number).filter(|it| self.newest.contains(*it)).collect()
+    }
+
+    /// The files whose bodies were read in these 30 days.
+    fn bodies_read(&self) -> RoaringBitmap {
+        self.known.cycle.as_ref().map(|it| it.bodies.clone()).unwrap_or_default()
     }
 }
 
-fn first_wrong(outcomes: &BTreeMap<u32, Outcome>) -> Option<(u32, &str)> {
-    outcomes.iter().find_map(|(number, outcome)| match outcome {
-        Outcome::Wrong(reason) => Some((*number, reason.as_str())),
-        _ => None,
-    })
+/// What of a visit's requests may be HEAD requests: a quarter is for bodies.
+fn rooms(requests: usize) -> usize {
+    (requests.saturating_sub(OVERHEAD) * 3).div_ceil(4)
 }
 
-/// Why too little was found out to judge.
-fn silence(findings: &Findings) -> Option<String> {
-    let range = findings.range.as_ref().and_then(unanswered);
-    let range = range.map(|reason| format!("a Range request failed: {reason}"));
-    findings.stopped.clone().or_else(|| mostly_unanswered(&findings.heads)).or(range)
+/// Files in the order of their choice, none twice, so many at most.
+struct Chosen {
+    files: Vec<CrawlBlob>,
+    numbers: RoaringBitmap,
+    room: usize,
 }
 
-/// Why a host cannot be judged, when most questions had no answer.
-fn mostly_unanswered(answers: &BTreeMap<u32, Outcome>) -> Option<String> {
-    let mut reasons = answers.values().filter_map(unanswered);
-    let count = reasons.clone().count();
-    let reason = reasons.next_back()?;
-    (2 * count > answers.len()).then(|| format!("{count} of {} requests failed: {reason}", answers.len()))
+impl Chosen {
+    fn new(room: usize) -> Self {
+        Self { files: Vec::new(), numbers: RoaringBitmap::new(), room }
+    }
+
+    fn add<'a>(&mut self, files: impl IntoIterator<Item = &'a CrawlBlob>) {
+        for file in files {
+            if self.files.len() >= self.room {
+                return;
+            }
+            if self.numbers.insert(file.number) {
+                self.files.push(*file);
+            }
+        }
+    }
+
+    /// Newest first.
+    fn into_files(mut self) -> Vec<CrawlBlob> {
+        self.files.sort_by_key(|it| Reverse(it.number));
+        self.files
+    }
+}
+
+/// Files whose bodies are read, of so many bytes together.
+struct Bodies {
+    chosen: Chosen,
+    spent: u64,
+}
+
+impl Bodies {
+    /// Adds at most `count` of these files, as far as all together have at most `bytes`.
+    fn add<'a>(&mut self, files: impl IntoIterator<Item = &'a CrawlBlob>, bytes: u64, count: usize) {
+        let mut left = count;
+        for file in files {
+            let before = self.chosen.files.len();
+            if left == 0 || before >= self.chosen.room {
+                return;
+            }
+            if file.size > bytes.saturating_sub(self.spent) {
+                continue;
+            }
+            self.chosen.add([file]);
+            if self.chosen.files.len() > before {
+                self.spent += file.size;
+                left -= 1;
+            }
+        }
+    }
 }
 
 /// Why a question had no answer.
 pub(super) fn unanswered(outcome: &Outcome) -> Option<&str> {
     match outcome {
         Outcome::Unreachable(reason) | Outcome::NoRoute(reason) => Some(reason),
-        Outcome::Present(()) | Outcome::Absent | Outcome::Wrong(_) => None,
+        Outcome::Present(()) | Outcome::Absent | Outcome::Damaged(_) | Outcome::Wrong(_) => None,
     }
 }
 
-/// One file of each of [`SAMPLE_SPREAD`] equal parts.
-fn spread<'a>(files: &[&'a CrawlBlob], seed: u64) -> Vec<&'a CrawlBlob> {
-    let parts = SAMPLE_SPREAD.min(files.len());
+/// One file of each of `parts` equal parts.
+fn spread<'a>(files: &[&'a CrawlBlob], parts: usize, seed: u64) -> Vec<&'a CrawlBlob> {
+    let parts = parts.min(files.len());
     let choose = |part: usize| {
         let (start, end) = (part * files.len() / parts, (part + 1) * files.len() / parts);
         let at = mix(seed ^ part as u64) % (end - start) as u64;

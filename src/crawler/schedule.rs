@@ -121,6 +121,7 @@ mod tests {
                 private,
                 failures,
                 auto_disabled: was.map(str::to_owned),
+                used: None,
                 categories: Vec::new(),
             };
             let config = Config { failures_until_off: limit, ..Config::default() };

@@ -27,7 +27,7 @@ pub struct HostSummary {
     pub log: Vec<String>,
     /// Why the host is switched off from now on.
     pub auto_disabled: Option<String>,
-    /// Why the result could not be stored.
+    /// Why there is no result, or why it could not be stored.
     pub error: Option<String>,
 }
 
@@ -47,6 +47,22 @@ pub struct CategorySummary {
 }
 
 impl HostSummary {
+    /// Of a host that was not asked anything; its state is the one before.
+    pub(super) fn put_off(host: &CrawlHost) -> Self {
+        let known = host.categories.iter().find_map(|it| it.holdings.as_ref()).map(|it| it.state);
+        Self {
+            name: host.name.clone(),
+            state: known.unwrap_or(CrawlState::Unreachable),
+            duration_ms: 0,
+            categories: Vec::new(),
+            log: Vec::new(),
+            auto_disabled: host.auto_disabled.clone(),
+            error: Some(
+                "not crawled: what may be asked of it in a day is used up, until midnight UTC".to_owned(),
+            ),
+        }
+    }
+
     pub(super) fn new(host: &CrawlHost, result: &CrawlResult) -> Self {
         let name = |id| host.categories.iter().find(|it| it.host_category == id).map(|it| it.name.clone());
         let category = |it: &CrawlHoldings| {

@@ -74,6 +74,9 @@ fn serve(files: &BTreeMap<String, Vec<u8>>, request: &Request) -> Answer {
         return Answer::new(404, b"not here");
     };
     let Some(range) = request.headers.get("range") else { return Answer::new(200, body) };
+    if range.contains(',') {
+        return Answer::new(200, body);
+    }
     let (start, end) = range.strip_prefix("bytes=").unwrap().split_once('-').unwrap();
     let (start, end): (usize, usize) = (start.parse().unwrap(), end.parse().unwrap());
     let content_range = format!("bytes {start}-{end}/{}", body.len());
@@ -234,7 +237,7 @@ async fn a_good_host_is_up_to_date() {
     let requests = server.requests();
     let count = |method: &str| requests.iter().filter(|it| it.method == method).count();
     assert_eq!(count("HEAD"), 8);
-    assert_eq!(count("GET"), 2 + 1 + 8, "canary and serial, range, bodies");
+    assert_eq!(count("GET"), 2 + 2 + 8, "canary and serial, ranges, bodies");
     assert!(requests.iter().all(|it| it.headers["user-agent"].starts_with("portolan/")));
 }
 
@@ -305,11 +308,11 @@ async fn lies_are_found_out() {
 
     let mut size = mirror(2, 2..=8);
     size.get_mut(&path(7)).unwrap().push(b'x');
-    check_one(size, as_it_is, lying, [2, 3, 4, 5, 6, 8], "bytes instead of").await;
+    let digest = Digest::of(&file(7)).to_string();
+    check_one(size, as_it_is, lying, [], &format!("{digest}: it has a file of")).await;
 
     let mut flipped = mirror(2, 2..=8);
     flipped.get_mut(&path(7)).unwrap()[3] ^= 1;
-    let digest = Digest::of(&file(7)).to_string();
     check_one(flipped.clone(), as_it_is, lying, [], &format!("{digest}: its bytes have the digest")).await;
 
     let mut serial = mirror(2, 2..=8);
@@ -501,7 +504,7 @@ async fn large_categories_are_sampled_until_the_host_is_caught() {
         "good",
         CrawlState::UpToDate,
         Some(world.numbers(1..=250)),
-        "80 of 80 files asked for are there",
+        "160 of 160 files asked for are there",
     );
     world.check(
         "bad",
@@ -520,4 +523,136 @@ async fn a_liar_that_falls_silent_is_still_a_liar() {
     let mut lacks = mirror(2, 2..=8);
     lacks.remove(&path(8));
     check_one(lacks, silent, CrawlState::Lying, [], "it claims to have it, and has not").await;
+}
+
+/// What the next crawl will be told of the opt-in.
+fn left(world: &World) -> database::crawl::CrawlHost {
+    let ids: Vec<_> = world.database.read(database::host::list).unwrap().iter().map(|it| it.id).collect();
+    world.database.read(|it| database::crawl::list_hosts(it, &ids)).unwrap().remove(0)
+}
+
+#[tokio::test]
+async fn a_known_tree_costs_its_share_and_is_counted() {
+    let world = World::new();
+    world.publish(3, 1..=150);
+    let server = start(mirror(3, 1..=150), as_it_is).await;
+    world.add("m1", &[&server]);
+    world.crawl().await;
+    let first = server.requests().len();
+    let used = left(&world).used.unwrap();
+    assert_eq!((used.requests, first), (first as u64, 2 + 151 + 2 + plan::BODY_LIMIT));
+    world.crawl().await;
+    world.check(
+        "m1",
+        CrawlState::UpToDate,
+        Some(world.numbers(1..=150)),
+        "25 of 25 files asked for are there",
+    );
+    let second = server.requests().len() - first;
+    assert_eq!(second, 2 + plan::SHARE_LEAST + 1 + plan::BODY_LIMIT, "canary, serial, files, range, bodies");
+    assert_eq!(left(&world).used.unwrap().requests, (first + second) as u64);
+    // Somebody who names the host wants all of it looked at.
+    world.crawl_with(config(), &["m1"]).await.unwrap();
+    world.check("m1", CrawlState::UpToDate, Some(world.numbers(1..=150)), "151 of 151 files asked for");
+}
+
+#[tokio::test]
+async fn a_day_has_an_end() {
+    let (world, server) = (World::new(), start(mirror(2, 2..=8), as_it_is).await);
+    world.add("m1", &[&server]);
+    let few = || Config { requests_per_day: 100, bytes_per_day: 1_000, ..config() };
+    let mut crawls = 0;
+    let error = loop {
+        let summary = world.crawl_with(few(), &[]).await.unwrap();
+        crawls += 1;
+        if let Some(error) = summary.hosts.into_iter().next().unwrap().error {
+            break error;
+        }
+        assert!(crawls < 100, "it never ends");
+    };
+    assert!(error.contains("is used up, until midnight UTC"), "{error}");
+    // A quarter of the day's requests: the probes have the others.
+    assert!(server.requests().len() <= 25, "{}", server.requests().len());
+    world.check("m1", CrawlState::UpToDate, Some(world.numbers(2..=8)), "");
+}
+
+#[tokio::test]
+async fn what_is_wrong_is_kept_until_it_is_repaired() {
+    let world = World::new();
+    let files = Arc::new(Mutex::new(mirror(2, 2..=8)));
+    let spoil = {
+        let files = files.clone();
+        move |request: &Request, _: Answer| serve(&files.lock().unwrap(), request)
+    };
+    let server = start(BTreeMap::new(), spoil).await;
+    world.add("m1", &[&server]);
+    files.lock().unwrap().remove(&path(4));
+    files.lock().unwrap().get_mut(&path(7)).unwrap()[3] ^= 1;
+    world.crawl().await;
+    world.check("m1", CrawlState::Lying, None, &Digest::of(&file(7)).to_string());
+    let faults = |host: database::crawl::CrawlHost| -> Vec<_> {
+        host.categories[0].repair.iter().map(|it| it.fault).collect()
+    };
+    let mut found = faults(left(&world));
+    found.sort_by_key(|it| it.as_str());
+    assert_eq!(found, [crate::mirror::FileFault::Absent, crate::mirror::FileFault::Damaged]);
+    *files.lock().unwrap() = mirror(2, 2..=8);
+    world.crawl().await;
+    world.check("m1", CrawlState::UpToDate, Some(world.numbers(2..=8)), "");
+    assert_eq!(faults(left(&world)), []);
+}
+
+#[tokio::test]
+async fn how_a_url_answers_is_a_fact_and_no_verdict() {
+    let swapped = |request: &Request, answer: Answer| match request.headers.get("range") {
+        Some(range) if range.contains(',') => Answer::new(200, b"}{"),
+        _ => answer,
+    };
+    let (world, server) = (World::new(), start(mirror(2, 2..=8), swapped).await);
+    world.add("m1", &[&server]);
+    world.crawl().await;
+    world.check("m1", CrawlState::UpToDate, Some(world.numbers(2..=8)), "two ranges with other bytes");
+    let host = left(&world);
+    let facts = host.categories[0].facts.values().next().unwrap();
+    assert_eq!(facts.multi_range, Some(crate::mirror::MultiRange::Wrong));
+    assert_eq!(facts.bytes_per_second, None, "all files are too small");
+}
+
+/// Mirrors that would hold a crawl up for ever: each crawl ends by its deadline and says why.
+#[tokio::test]
+async fn crawls_end_by_their_deadline() {
+    type Spoil = fn(&Request, Answer) -> Answer;
+    let one_byte_a_second: Spoil = |_, answer| answer.drip();
+    let slow_bodies: Spoil = |request, answer| match request.method.as_str() {
+        "GET" if request.path.contains("/blobs/") && !request.path.contains("/44136fa3") => answer.drip(),
+        _ => answer,
+    };
+    let slow_heads: Spoil = |request, answer| if request.method == "HEAD" { answer.drip() } else { answer };
+    let endless: Spoil = |_, answer| answer.endless();
+    let endless_serial: Spoil =
+        |request, answer| if request.path.ends_with("zz/serial") { answer.endless() } else { answer };
+    let huge_header: Spoil = |_, answer| answer.pad(1 << 30);
+    let silent: Spoil = |_, answer| answer.hang();
+    for (name, spoil, state, reason) in [
+        ("1 byte/s", one_byte_a_second, CrawlState::Unreachable, "no answer in time"),
+        ("bodies at 1 byte/s", slow_bodies, CrawlState::Unreachable, "no answer in time"),
+        ("heads at 1 byte/s", slow_heads, CrawlState::Unreachable, "took too long"),
+        ("an endless body", endless, CrawlState::Lying, "it sends more than 2 bytes"),
+        ("an endless serial", endless_serial, CrawlState::Lying, "it sends more than 200 bytes"),
+        ("a header of 1 GB", huge_header, CrawlState::Unreachable, "too large"),
+        ("silence", silent, CrawlState::Unreachable, "no answer in time"),
+    ] {
+        let (world, server) = (World::new(), start(mirror(2, 2..=8), spoil).await);
+        world.add("m1", &[&server]);
+        let timeout = SignedDuration::from_millis(if name.starts_with("heads") { 20_000 } else { 1_000 });
+        let config = Config { timeout, host_timeout: SignedDuration::from_secs(3), ..config() };
+        let start = Instant::now();
+        world.crawl_with(config, &[]).await.unwrap();
+        let took = start.elapsed();
+        eprintln!("{name}: ended after {took:?}: {}", world.holdings("m1").reason);
+        assert!(took < std::time::Duration::from_secs(10), "{name}: {took:?}");
+        let holdings = world.holdings("m1");
+        assert_eq!(holdings.state, state, "{name}: {}", holdings.reason);
+        assert!(holdings.reason.contains(reason), "{name}: {}", holdings.reason);
+    }
 }

@@ -1,21 +1,26 @@
 //! One visit to one URL of a host.
 
-use std::{collections::BTreeMap, future::Future, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    future::Future,
+    sync::Arc,
+    time::Duration,
+};
 
 use futures_util::{StreamExt, stream};
 use tokio::time::{Instant, timeout_at};
 
 use super::{
     Claim, Config,
-    plan::{Findings, Plan, Verdict, unanswered},
+    plan::{Findings, Known, Memory, Occasion, Plan, SPEED_BYTES, Verdict, unanswered},
 };
 use crate::{
-    connector::{self, Connector, Family, Guard, Outcome, Pace},
+    connector::{self, Connector, Family, Guard, Manners, Meter, Outcome, Pace},
     database::{
-        crawl::{CategoryTruth, CrawlBlob, UrlReach},
+        crawl::{CategoryTruth, CrawlBlob, UrlFacts, UrlReach},
         host_category::HostCategoryUrl,
     },
-    mirror::{HostUrl, Reach, Serial, blob_path},
+    mirror::{HostUrl, MultiRange, Reach, RsyncUrl, Serial, blob_path},
     oci,
     tree::{CANARY, CANARY_DIGEST, SERIAL_PATH},
 };
@@ -26,15 +31,35 @@ const FAILURES_IN_A_ROW: usize = 5;
 /// The longest `zz/serial` that is read, in bytes.
 const SERIAL_LIMIT: usize = 200;
 
+/// How old, in seconds, the facts of a URL may be before they are found out anew.
+const FACTS_AGE: i64 = 23 * 60 * 60;
+
+/// The least that is measured for a speed, in bytes: a quarter of what is asked for.
+const SPEED_LEAST: u64 = SPEED_BYTES / 4;
+
 /// Why the rest of a host was not asked for.
 pub(super) const TOO_LONG: &str = "the crawl of this host took too long";
 
 /// Asks the URLs of hosts, by either address family.
+#[derive(Clone)]
 pub(super) struct Visitor {
     ipv4: Connector,
     ipv6: Connector,
     connections: usize,
-    hash_bytes: u64,
+}
+
+/// What to visit, and what is known of it.
+pub(super) struct Target<'a> {
+    pub(super) url: &'a HostCategoryUrl,
+    pub(super) facts: Option<&'a UrlFacts>,
+    pub(super) rsync_url: Option<&'a RsyncUrl>,
+    pub(super) truth: &'a CategoryTruth,
+    pub(super) known: &'a Known,
+    pub(super) occasion: Occasion,
+    /// After it nothing is asked.
+    pub(super) deadline: Instant,
+    /// After it no body is read, so that there is time for other URLs.
+    pub(super) bodies_until: Instant,
 }
 
 /// Whether one URL answers.
@@ -51,54 +76,60 @@ pub(super) struct Visit {
     pub(super) reach: Option<UrlReach>,
     pub(super) serial: Option<Serial>,
     pub(super) verdict: Verdict,
+    /// `None` when nothing was found out.
+    pub(super) memory: Option<Memory>,
+    /// `None` when they were not asked for.
+    pub(super) facts: Option<UrlFacts>,
 }
 
 impl Visitor {
     pub(super) fn new(config: &Config) -> Result<Self, connector::Error> {
-        let guard = Guard::new(config.allow_networks.iter().copied());
+        let guard =
+            Guard::new(config.allow_networks.iter().copied()).with_ports(config.allow_ports.iter().copied());
         let timeout = config.timeout.unsigned_abs();
         let connector = |family| Connector::new(guard.clone(), family, &config.user_agent(), timeout);
         Ok(Self {
             ipv4: connector(Family::Ipv4)?,
             ipv6: connector(Family::Ipv6)?,
             connections: config.connections.max(1),
-            hash_bytes: config.hash_bytes,
         })
     }
 
     /// The same for one host, with the manners that it is due.
     pub(super) fn paced(&self, pace: &Arc<Pace>) -> Self {
         let (ipv4, ipv6) = (self.ipv4.paced(pace.clone()), self.ipv6.paced(pace.clone()));
-        Self { ipv4, ipv6, connections: self.connections, hash_bytes: self.hash_bytes }
+        Self { ipv4, ipv6, ..self.clone() }
+    }
+
+    /// The same visitor, whose requests are counted there.
+    pub(super) fn counted_by(&self, meter: &Arc<Meter>) -> Self {
+        let (ipv4, ipv6) = (self.ipv4.counted_by(meter.clone()), self.ipv6.counted_by(meter.clone()));
+        Self { ipv4, ipv6, ..self.clone() }
     }
 
     /// Asks whether the URL can be reached, and what it holds of the category. Ends at the deadline.
-    pub(super) async fn visit(
-        &self,
-        url: &HostCategoryUrl,
-        truth: &CategoryTruth,
-        seed: u64,
-        deadline: Instant,
-    ) -> Visit {
-        let Probe { reach, canaries: [ipv4, ipv6] } = self.probe(url, deadline).await;
+    pub(super) async fn visit(&self, target: &Target<'_>) -> Visit {
+        let nothing = |reach, verdict, memory| Visit { reach, serial: None, verdict, memory, facts: None };
+        let Probe { reach, canaries: [ipv4, ipv6] } = self.probe(target.url, target.deadline).await;
         if reach.is_none() {
-            return Visit { reach, serial: None, verdict: Verdict::unreachable(TOO_LONG) };
+            return nothing(None, Verdict::unreachable(TOO_LONG), None);
         }
         let connector = match self.choose(&ipv4, &ipv6) {
             Ok(connector) => connector,
-            Err(verdict) => return Visit { reach, serial: None, verdict },
+            Err(verdict) => {
+                let caught = || Memory::caught(target.known, target.occasion.now);
+                let memory = verdict.held.is_some().then(caught);
+                return nothing(reach, verdict, memory);
+            }
         };
-        let look = Look { visitor: self, connector, url: &url.url, deadline };
-        let (serial, verdict) = look.judge(truth, seed).await;
-        Visit { reach, serial, verdict }
+        Visit { reach, ..Look { visitor: self, connector, target }.judge().await }
     }
 
     /// Asks whether the URL can be reached. Ends at the deadline.
     pub(super) async fn probe(&self, url: &HostCategoryUrl, deadline: Instant) -> Probe {
         let probe = async { [probe(&self.ipv4, &url.url).await, probe(&self.ipv6, &url.url).await] };
         let Ok(canaries) = timeout_at(deadline, probe).await else {
-            let canaries = [(); 2].map(|()| Outcome::Unreachable(TOO_LONG.to_owned()));
-            return Probe { reach: None, canaries };
+            return Probe { reach: None, canaries: [too_long(), too_long()] };
         };
         let [ipv4, ipv6] = &canaries;
         let reach =
@@ -112,7 +143,8 @@ impl Visitor {
         match (ipv4, ipv6) {
             (Outcome::Present(()), _) => Ok(&self.ipv4),
             (_, Outcome::Present(())) => Ok(&self.ipv6),
-            (Outcome::Wrong(reason), _) | (_, Outcome::Wrong(reason)) => {
+            (Outcome::Damaged(reason) | Outcome::Wrong(reason), _)
+            | (_, Outcome::Damaged(reason) | Outcome::Wrong(reason)) => {
                 Err(Verdict::lying(format!("the blob {CANARY_DIGEST}: {reason}")))
             }
             (Outcome::Absent, _) => Ok(&self.ipv4),
@@ -127,8 +159,8 @@ impl Visitor {
 /// Reads the canary, whose two bytes every serial of every category has.
 async fn probe(connector: &Connector, url: &HostUrl) -> Outcome {
     match connector.fetch(url, &blob_path(&CANARY_DIGEST), CANARY.len()).await {
-        Outcome::Present(bytes) if bytes != CANARY => Outcome::Wrong("it has other bytes".into()),
-        outcome => without_bytes(outcome),
+        Outcome::Present(bytes) if bytes != CANARY => Outcome::Damaged("it has other bytes".into()),
+        outcome => outcome.map(drop),
     }
 }
 
@@ -136,7 +168,7 @@ fn reach(canary: &Outcome) -> Reach {
     match canary {
         Outcome::Present(()) => Reach::Up,
         Outcome::NoRoute(_) => Reach::Unknown,
-        Outcome::Absent | Outcome::Wrong(_) | Outcome::Unreachable(_) => Reach::Down,
+        Outcome::Absent | Outcome::Damaged(_) | Outcome::Wrong(_) | Outcome::Unreachable(_) => Reach::Down,
     }
 }
 
@@ -144,7 +176,9 @@ fn down_reason(ipv4: &Outcome, ipv6: &Outcome) -> Option<String> {
     let reason = |canary: &Outcome| match canary {
         Outcome::Present(()) | Outcome::NoRoute(_) => None,
         Outcome::Absent => Some(format!("it answers, but lacks the blob {CANARY_DIGEST}")),
-        Outcome::Wrong(reason) | Outcome::Unreachable(reason) => Some(reason.clone()),
+        Outcome::Damaged(reason) | Outcome::Wrong(reason) | Outcome::Unreachable(reason) => {
+            Some(reason.clone())
+        }
     };
     join_reasons(reason(ipv4), reason(ipv6))
 }
@@ -165,19 +199,21 @@ pub(super) fn join_reasons(ipv4: Option<String>, ipv6: Option<String>) -> Option
 struct Look<'a> {
     visitor: &'a Visitor,
     connector: &'a Connector,
-    url: &'a HostUrl,
-    deadline: Instant,
+    target: &'a Target<'a>,
 }
 
 impl Look<'_> {
     /// Asks as the plan says. The serial is the one that the host shows.
-    async fn judge(&self, truth: &CategoryTruth, seed: u64) -> (Option<Serial>, Verdict) {
-        let answer = self.in_time(self.connector.fetch(self.url, SERIAL_PATH, SERIAL_LIMIT)).await;
-        let claim = match Claim::judge(self.url, &answer, &truth.states) {
-            Ok(claim) => claim,
-            Err(reason) => return (None, Verdict::unreachable(reason)),
+    async fn judge(&self) -> Visit {
+        let Target { url, truth, known, occasion, .. } = *self.target;
+        let answer = self.in_time(self.connector.fetch(&url.url, SERIAL_PATH, SERIAL_LIMIT)).await;
+        let mut visit =
+            Visit { reach: None, serial: None, verdict: Verdict::unreachable(""), memory: None, facts: None };
+        let claim = match Claim::judge(&url.url, &answer, &truth.states) {
+            Ok(claim) => self.listed(claim).await,
+            Err(reason) => return Visit { verdict: Verdict::unreachable(reason), ..visit },
         };
-        let plan = Plan::new(truth, &claim, seed);
+        let plan = Plan::new(truth, &claim, known, occasion);
         let mut findings = Findings::default();
         let mut files = plan.first_files();
         while !files.is_empty() && findings.stopped.is_none() {
@@ -186,39 +222,110 @@ impl Look<'_> {
             findings.stopped = round.stopped;
             files = plan.further_files(&findings);
         }
+        let mut notes = Vec::new();
         if findings.stopped.is_none() {
-            self.look_inside(&plan, &mut findings).await;
+            visit.facts = self.look_inside(&plan, &mut findings, &mut notes).await;
         }
-        (claim.serial(), plan.verdict(&findings))
+        visit.serial = claim.serial();
+        visit.verdict = plan.verdict(&findings);
+        visit.memory = plan.memory(&findings, &visit.verdict);
+        visit.verdict.reasons.extend(notes);
+        visit
     }
 
-    /// Range and bodies of files that are there.
-    async fn look_inside(&self, plan: &Plan<'_>, findings: &mut Findings) {
-        if let Some((file, range)) = plan.range(findings) {
-            let path = path(&file);
-            let answer = self.connector.fetch_range(self.url, &path, range, file.size);
-            let answer = without_bytes(self.in_time(answer).await);
-            let is_good = answer == Outcome::Present(());
-            findings.range = Some(answer);
-            if !is_good {
-                return;
+    /// Where the serial tells nothing, rsync may.
+    async fn listed(&self, claim: Claim) -> Claim {
+        let (Claim::Nothing(serial, reason), Some(url)) = (&claim, self.target.rsync_url) else {
+            return claim;
+        };
+        let digests: HashMap<oci::Digest, &CrawlBlob> =
+            self.target.truth.blobs.iter().map(|it| (it.digest.into(), it)).collect();
+        let mut listed = roaring::RoaringBitmap::new();
+        let found = |path: &str, size: u64| {
+            let digest = path.rsplit('/').next().and_then(|it| format!("sha256:{it}").parse().ok());
+            let Some(blob) = digest.as_ref().and_then(|it| digests.get(it)) else { return };
+            if blob.size == size && path == self::path(blob) {
+                listed.insert(blob.number);
+            }
+        };
+        match self.in_time(self.connector.list_files(url, found)).await {
+            Outcome::Present(()) => Claim::Listed(*serial, listed, reason.clone()),
+            outcome => {
+                let why = unanswered(&outcome).unwrap_or("its listing is not understood").to_owned();
+                Claim::Nothing(*serial, format!("{reason}; {url}: {why}"))
             }
         }
-        let files = plan.bodies(findings, self.visitor.hash_bytes);
-        findings.bodies = self.ask(files, |it| self.hash(it)).await.answers;
     }
 
-    async fn head(&self, file: CrawlBlob) -> Outcome {
-        self.in_time(self.connector.head(self.url, &path(&file), file.size)).await
+    /// Range, manners and bodies of files that are there. What is no reason to judge goes into `notes`.
+    async fn look_inside(
+        &self,
+        plan: &Plan<'_>,
+        findings: &mut Findings,
+        notes: &mut Vec<String>,
+    ) -> Option<UrlFacts> {
+        let now = self.target.occasion.now;
+        let is_old = |it: &UrlFacts| now.unix_seconds() - it.checked_at.unix_seconds() > FACTS_AGE;
+        let is_due = self.target.facts.is_none_or(is_old);
+        let (file, range) = plan.range(findings, is_due)?;
+        let (start, path) = (Instant::now(), path(&file));
+        let answer = self.connector.fetch_range(&self.target.url.url, &path, range.clone(), file.size);
+        let answer = self.in_time(answer).await.map(drop);
+        let took = start.elapsed();
+        let is_good = answer == Outcome::Present(());
+        findings.range = Some(answer);
+        if !is_good {
+            return None;
+        }
+        let facts = if is_due { Some(self.facts(speed(&range, took), notes).await) } else { None };
+        self.read_bodies(plan.bodies(findings), findings, notes).await;
+        facts
+    }
+
+    async fn facts(&self, bytes_per_second: Option<i64>, notes: &mut Vec<String>) -> UrlFacts {
+        let canary = blob_path(&CANARY_DIGEST);
+        let asked = self.connector.probe_manners(&self.target.url.url, &canary, CANARY);
+        let (multi_range, keeps_alive) = match self.in_time(asked).await {
+            Outcome::Present(Manners { multi_range, keeps_alive }) => (Some(multi_range), Some(keeps_alive)),
+            Outcome::Wrong(reason) | Outcome::Damaged(reason) => {
+                notes.push(reason);
+                (Some(MultiRange::Wrong), None)
+            }
+            _ => (None, None),
+        };
+        UrlFacts {
+            host_category_url_id: self.target.url.id,
+            bytes_per_second,
+            multi_range,
+            keeps_alive,
+            checked_at: self.target.occasion.now,
+        }
+    }
+
+    /// What is not read by its time says nothing of the mirror: another crawl reads it.
+    async fn read_bodies(&self, files: Vec<CrawlBlob>, findings: &mut Findings, notes: &mut Vec<String>) {
+        let wanted = files.len();
+        let until = self.target.bodies_until;
+        let round = self.ask(files, |it| async move { timeout_at(until, self.hash(it)).await.ok() }).await;
+        findings.bodies = round.answers;
+        if round.is_late {
+            notes.push(format!("{} of {wanted} bodies were read: {TOO_LONG}", findings.bodies.len()));
+        }
+    }
+
+    async fn head(&self, file: CrawlBlob) -> Option<Outcome> {
+        let path = path(&file);
+        let head = self.connector.head(&self.target.url.url, &path, file.size);
+        Some(timeout_at(self.target.deadline, head).await.unwrap_or_else(|_| too_long()))
     }
 
     async fn hash(&self, file: CrawlBlob) -> Outcome {
-        let path = path(&file);
-        self.in_time(self.connector.hash(self.url, &path, file.digest.into(), file.size)).await
+        self.connector.hash(&self.target.url.url, &path(&file), file.digest.into(), file.size).await
     }
 
-    /// Asks about files, in their order, so many at once; leaves off when the host answers no more.
-    async fn ask<F: Future<Output = Outcome>>(
+    /// Asks about files, in their order, so many at once; leaves off when the host answers no more, or when a
+    /// question has no time left.
+    async fn ask<F: Future<Output = Option<Outcome>>>(
         &self,
         files: Vec<CrawlBlob>,
         question: impl Fn(CrawlBlob) -> F,
@@ -228,9 +335,13 @@ impl Look<'_> {
             async move { (file.number, answer.await) }
         });
         let mut answered = stream::iter(asked).buffer_unordered(self.visitor.connections);
-        let mut round = Round { answers: BTreeMap::new(), stopped: None };
+        let mut round = Round { answers: BTreeMap::new(), stopped: None, is_late: false };
         let mut failures = 0;
         while let Some((number, outcome)) = answered.next().await {
+            let Some(outcome) = outcome else {
+                round.is_late = true;
+                break;
+            };
             failures = unanswered(&outcome).map_or(0, |_| failures + 1);
             if failures == FAILURES_IN_A_ROW {
                 let reason = unanswered(&outcome).unwrap_or_default();
@@ -246,7 +357,7 @@ impl Look<'_> {
 
     /// No answer counts after the deadline.
     async fn in_time<T>(&self, answer: impl Future<Output = Outcome<T>>) -> Outcome<T> {
-        timeout_at(self.deadline, answer).await.unwrap_or_else(|_| Outcome::Unreachable(TOO_LONG.into()))
+        timeout_at(self.target.deadline, answer).await.unwrap_or_else(|_| too_long())
     }
 }
 
@@ -255,20 +366,23 @@ struct Round {
     answers: BTreeMap<u32, Outcome>,
     /// Why not all files were asked for.
     stopped: Option<String>,
+    /// There was no time for all of them.
+    is_late: bool,
+}
+
+fn too_long<T>() -> Outcome<T> {
+    Outcome::Unreachable(TOO_LONG.to_owned())
+}
+
+/// Of a part that is large enough to say something; as our machine sees it, from the request on.
+fn speed(range: &std::ops::Range<u64>, took: Duration) -> Option<i64> {
+    let bytes = range.end - range.start;
+    let per_second = u128::from(bytes) * 1_000_000 / took.as_micros().max(1);
+    (bytes >= SPEED_LEAST).then(|| i64::try_from(per_second).unwrap_or(i64::MAX))
 }
 
 fn path(file: &CrawlBlob) -> String {
     blob_path(&oci::Digest::from(file.digest))
-}
-
-fn without_bytes(outcome: Outcome<Vec<u8>>) -> Outcome {
-    match outcome {
-        Outcome::Present(_) => Outcome::Present(()),
-        Outcome::Absent => Outcome::Absent,
-        Outcome::Wrong(reason) => Outcome::Wrong(reason),
-        Outcome::Unreachable(reason) => Outcome::Unreachable(reason),
-        Outcome::NoRoute(reason) => Outcome::NoRoute(reason),
-    }
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{
     Crawler, HostSummary, Observer, Options,
-    host::{self, Truths},
+    host::{self, Truths, Turn},
     schedule,
 };
 use crate::{
@@ -61,10 +61,13 @@ impl Crawl<'_> {
         let seed = seed ^ clock().as_microsecond().unsigned_abs();
         let pace = Arc::new(Pace::new(config.rate, requests.clone()));
         let visitor = visitor.paced(&pace);
+        let is_asked_for = !self.options.hosts.is_empty();
+        let turn = Turn { config, seed, clock, is_asked_for };
         let result = tokio::select! {
-            result = host::crawl(&visitor, &self.host, &self.truths, seed, clock, config) => result,
+            result = host::crawl(&visitor, &self.host, &self.truths, turn) => result,
             () = self.keep_lease() => return None,
         };
+        let Some(result) = result else { return Some(self.put_off().await) };
         let result = Arc::new(result);
         let mut summary = HostSummary::new(&self.host, &result);
         match self.store(&result, pace.retry_after()).await {
@@ -77,6 +80,20 @@ impl Crawl<'_> {
             Err(error) => summary.error = Some(format!("the result cannot be stored: {error}")),
         }
         Some(summary)
+    }
+
+    /// Nothing may be asked of it today: it is looked at again at its next turn.
+    async fn put_off(&self) -> HostSummary {
+        let (now, host, holder) = ((self.options.clock)(), self.host.id, self.holder.clone());
+        let dice = self.options.seed ^ host.0.unsigned_abs();
+        let next = schedule::next(&self.crawler.config, self.host.failures, None, now, dice);
+        let put_off = move |database: &Database| {
+            database.write_log(|connection| lease::put_off(connection, host, &holder, next.at))
+        };
+        if let Err(error) = blocking(self.database, put_off).await {
+            tracing::warn!(%error, "a host could not be given back; its lease ends by itself");
+        }
+        HostSummary::put_off(&self.host)
     }
 
     /// Stores the result; a database that is down is waited for as long as the lease is.

@@ -7,9 +7,11 @@ use super::{
     Connection, Time,
     error::exists,
     lease,
-    schema::{category, host_category, host_category_url},
+    schema::{category, host_category, host_category_rsync, host_category_url},
 };
-use crate::mirror::{CategoryId, CategoryName, HostCategoryId, HostCategoryUrlId, HostId, HostUrl, Reach};
+use crate::mirror::{
+    CategoryId, CategoryName, HostCategoryId, HostCategoryUrlId, HostId, HostUrl, Reach, RsyncUrl,
+};
 
 /// An opt-in.
 #[derive(Clone, Debug, PartialEq, Queryable, Selectable, Serialize)]
@@ -107,6 +109,25 @@ pub fn opt_in(
     Ok(row)
 }
 
+/// Where the crawler may list the opt-in's folder by rsync. Clients are never told.
+pub fn find_rsync_url(connection: &mut Connection, id: HostCategoryId) -> QueryResult<Option<RsyncUrl>> {
+    host_category_rsync::table.find(id).select(host_category_rsync::url).first(connection).optional()
+}
+
+/// Sets where the opt-in's folder may be listed by rsync, or that it may not.
+pub fn set_rsync_url(
+    connection: &mut Connection,
+    id: HostCategoryId,
+    url: Option<&RsyncUrl>,
+) -> QueryResult<()> {
+    diesel::delete(host_category_rsync::table.find(id)).execute(connection)?;
+    let Some(url) = url else { return Ok(()) };
+    diesel::insert_into(host_category_rsync::table)
+        .values((host_category_rsync::host_category_id.eq(id), host_category_rsync::url.eq(url)))
+        .execute(connection)?;
+    Ok(())
+}
+
 /// Takes a host out of a category, with its URLs and holdings; was it in?
 pub fn opt_out(connection: &mut Connection, host: HostId, category: CategoryId) -> QueryResult<bool> {
     let row = host_category::table
@@ -167,6 +188,21 @@ mod tests {
             let all = database.read(|it| list(it, host.id)).unwrap();
             assert_eq!(all, [(row.clone(), "fedora".parse().unwrap())]);
             assert_eq!(database.read(|it| list_of_category(it, category)).unwrap(), [row]);
+        });
+    }
+
+    #[test]
+    fn a_folder_may_be_listed_by_rsync() {
+        on_both(|database| {
+            let (host, category) = (add_host(database, "m1"), add_category(database, "fedora", 1));
+            let row = database
+                .write(Part::Hosts, |it| opt_in(it, host.id, category, &urls(&["http://m"]), now()))
+                .unwrap();
+            let url: RsyncUrl = "rsync://m/fedora".parse().unwrap();
+            for url in [None, Some(&url), Some(&url), None] {
+                database.write_log(|it| set_rsync_url(it, row.id, url)).unwrap();
+                assert_eq!(database.read(|it| find_rsync_url(it, row.id)).unwrap().as_ref(), url);
+            }
         });
     }
 

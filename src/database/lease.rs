@@ -188,6 +188,18 @@ pub fn release(connection: &mut Connection, holder: &str) -> QueryResult<usize> 
         .execute(connection)
 }
 
+/// Ends a lease without a crawl.
+pub fn put_off(connection: &mut Connection, host: HostId, holder: &str, next: Time) -> QueryResult<usize> {
+    let own = crawl_schedule::table.find(host).filter(crawl_schedule::holder.eq(holder));
+    diesel::update(own)
+        .set((
+            crawl_schedule::next_crawl_at.eq(next),
+            crawl_schedule::holder.eq(None::<String>),
+            crawl_schedule::leased_until.eq(None::<Time>),
+        ))
+        .execute(connection)
+}
+
 /// Ends a lease with the crawl that it was taken for. False when the crawler does not have it any more: then
 /// another one has taken the host over, or it was removed.
 pub(super) fn finish(

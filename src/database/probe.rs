@@ -180,7 +180,7 @@ mod tests {
     use super::*;
     use crate::database::{
         Database,
-        crawl::CrawlResult,
+        crawl::{Checks, CrawlResult},
         host::HostChange,
         host_category::{self, opt_in},
         site::{self, SiteChange},
@@ -218,7 +218,7 @@ mod tests {
         on_both(|database| {
             let target = add_url(database, "m1");
             let list = || database.read(list_targets).unwrap();
-            assert_eq!(list(), [target.clone()]);
+            assert_eq!(list(), std::slice::from_ref(&target));
             let on = HostChange { drained: Some(false), ..HostChange::default() };
             for off in [
                 HostChange { drained: Some(true), ..HostChange::default() },
@@ -233,7 +233,7 @@ mod tests {
             }
             let on = HostChange { auto_disabled_at: Some(None), ..on };
             database.write(Part::Hosts, |it| crate::database::host::update(it, target.host, &on)).unwrap();
-            assert_eq!(list(), [target.clone()]);
+            assert_eq!(list(), std::slice::from_ref(&target));
             let private = SiteChange { private: Some(true), ..SiteChange::default() };
             let hide = |it: &mut Connection| {
                 let site = crate::database::host::find(it, &target.host_name)?.unwrap().site_id;
@@ -317,6 +317,7 @@ mod tests {
                     auto_disabled: None,
                     holdings: Vec::new(),
                     urls: vec![seen],
+                    checks: Checks::default(),
                 };
                 database.store_crawl(&result).unwrap();
                 database.read(list_targets).unwrap()[0].ipv4

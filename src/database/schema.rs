@@ -291,6 +291,13 @@ diesel::table! {
 }
 
 diesel::table! {
+    host_category_rsync (host_category_id) {
+        host_category_id -> BigInt,
+        url -> Text,
+    }
+}
+
+diesel::table! {
     prober (id) {
         id -> BigInt,
         holder -> Text,
@@ -299,10 +306,50 @@ diesel::table! {
 }
 
 diesel::table! {
+    url_facts (host_category_url_id) {
+        host_category_url_id -> BigInt,
+        bytes_per_second -> Nullable<BigInt>,
+        multi_range -> Nullable<Text>,
+        keeps_alive -> Nullable<Bool>,
+        checked_at -> Timestamp,
+    }
+}
+
+diesel::table! {
     suspicion (host_category_url_id, blob_id) {
         host_category_url_id -> BigInt,
         blob_id -> BigInt,
         first_seen_at -> Timestamp,
+    }
+}
+
+diesel::table! {
+    host_use (host_id) {
+        host_id -> BigInt,
+        day -> BigInt,
+        requests -> BigInt,
+        bytes -> BigInt,
+    }
+}
+
+diesel::table! {
+    crawl_cycle (host_category_id) {
+        host_category_id -> BigInt,
+        started_at -> Timestamp,
+        looked -> Binary,
+        bodies_since -> Timestamp,
+        bodies -> Binary,
+        serial -> Nullable<BigInt>,
+        caught_at -> Nullable<Timestamp>,
+    }
+}
+
+diesel::table! {
+    repair (host_category_id, blob_id) {
+        host_category_id -> BigInt,
+        blob_id -> BigInt,
+        fault -> Text,
+        reason -> Text,
     }
 }
 
@@ -328,6 +375,12 @@ diesel::joinable!(propagation -> host_category (host_category_id));
 diesel::joinable!(host_token -> host (host_id));
 diesel::joinable!(suspicion -> host_category_url (host_category_url_id));
 diesel::joinable!(suspicion -> blob (blob_id));
+diesel::joinable!(host_category_rsync -> host_category (host_category_id));
+diesel::joinable!(url_facts -> host_category_url (host_category_url_id));
+diesel::joinable!(host_use -> host (host_id));
+diesel::joinable!(crawl_cycle -> host_category (host_category_id));
+diesel::joinable!(repair -> host_category (host_category_id));
+diesel::joinable!(repair -> blob (blob_id));
 
 diesel::allow_tables_to_appear_in_same_query!(
     site,
@@ -362,4 +415,9 @@ diesel::allow_tables_to_appear_in_same_query!(
     url_traffic,
     prober,
     suspicion,
+    host_category_rsync,
+    url_facts,
+    host_use,
+    crawl_cycle,
+    repair,
 );

@@ -130,7 +130,7 @@ mod tests {
     use crate::database::{
         Database,
         content::{self, ContentBlob},
-        crawl::{CrawlHoldings, CrawlResult, list_holdings},
+        crawl::{Checks, CrawlHoldings, CrawlResult, list_holdings},
         host_category::{list_urls, opt_in},
         testing::*,
     };
@@ -162,6 +162,7 @@ mod tests {
                 blobs: Some([1, 2, 3].into_iter().collect()),
             }],
             urls: Vec::new(),
+            checks: Checks::default(),
         };
         database.store_crawl(&result).unwrap();
         (host.id, database.read(|it| list_urls(it, row.id)).unwrap()[0].id)

@@ -16,8 +16,9 @@ use serde::{Deserialize, Serialize};
 
 use super::connection::MultiBackend;
 use crate::mirror::{
-    Asn, Bandwidth, Bytes, CategoryId, CategoryName, Continent, Country, CrawlState, HostCategoryId,
-    HostCategoryUrlId, HostId, HostKind, HostName, HostUrl, Netblock, Percent, Reach, SiteId, SiteName,
+    Asn, Bandwidth, Bytes, CategoryId, CategoryName, Continent, Country, CrawlState, FileFault,
+    HostCategoryId, HostCategoryUrlId, HostId, HostKind, HostName, HostUrl, MultiRange, Netblock, Percent,
+    Reach, RsyncUrl, SiteId, SiteName,
 };
 use crate::oci::{MediaType, RepositoryName, Tag};
 
@@ -187,6 +188,9 @@ text!(
     Continent,
     CrawlState,
     Reach,
+    FileFault,
+    MultiRange,
+    RsyncUrl,
     RepositoryName,
     Tag,
     MediaType,

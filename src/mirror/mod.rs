@@ -7,10 +7,11 @@ mod invisible;
 mod kind;
 mod netblock;
 mod place;
+mod rsync_url;
 mod site;
 
 pub use category::{CategoryName, CategoryNameError, Serial, blob_path};
-pub use crawl::{CrawlState, Reach, UnknownState};
+pub use crawl::{CrawlState, FileFault, MultiRange, Reach, UnknownState};
 pub use host::{
     Asn, AsnError, Bandwidth, BandwidthError, HostName, HostNameError, HostUrl, HostUrlError, Scheme,
 };
@@ -18,4 +19,5 @@ pub use invisible::is_invisible;
 pub use kind::{Bytes, BytesError, HostKind, HostKindError, Percent, PercentError};
 pub use netblock::{Netblock, NetblockError};
 pub use place::{Continent, Country, Place, PlaceError};
+pub use rsync_url::{RsyncUrl, RsyncUrlError};
 pub use site::{CategoryId, HostCategoryId, HostCategoryUrlId, HostId, SiteId, SiteName, SiteNameError};

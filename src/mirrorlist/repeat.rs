@@ -145,7 +145,8 @@ impl Repeats {
         let mark = (key >> 40) as u32;
         let before = Entry::read(slot)
             .filter(|it| it.mark == mark && i64::from(now.wrapping_sub(it.time)) < window.as_secs());
-        let count = before.map_or(0, |it| it.count.saturating_add(1));
+        // Round and round, also after so many that the number begins again: 0 is who never came before.
+        let count = before.map_or(0, |it| it.count.checked_add(1).unwrap_or(1));
         Entry { mark, time: now, count }.write(slot);
         let falls_back = count > 0 && start == Start::Beginning && self.spend_fallback(address, now / 60);
         if falls_back { Attempt::Fallback } else { Attempt::Place(usize::from(count)) }

@@ -20,7 +20,7 @@ use super::{access::Decision, state::decided};
 use crate::{
     database::{
         self, Connection, Database, QueryResult, Sha256, category,
-        crawl::{self, CrawlCategory, CrawlHoldings, CrawlResult, UrlReach},
+        crawl::{self, Checks, CrawlCategory, CrawlHoldings, CrawlResult, UrlReach},
         host_token::{self, Reporter},
         lease,
     },
@@ -244,6 +244,7 @@ impl Reports {
                 blobs: Some(state.blobs),
             }],
             urls: Vec::new(),
+            checks: Checks::default(),
         };
         self.database.store_crawl(&result)?;
         Ok(Accepted { message: "thank you; clients of your networks are sent to the host for this" })

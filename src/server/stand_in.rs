@@ -79,7 +79,10 @@ fn answer(request: &HttpRequest, respond: &impl Fn(&str) -> Option<StandInAnswer
     let length = found.bytes.len() as u64;
     let source = Source::Memory(found.bytes.into());
     let mut response = blob_body::respond(request.method(), source, length, &Ranges::parse(range));
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(found.content_type));
+    let content_type = response.headers().get(CONTENT_TYPE);
+    if !content_type.is_some_and(|it| it.as_bytes().starts_with(b"multipart/")) {
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(found.content_type));
+    }
     response
 }
 

@@ -339,6 +339,7 @@ fn store_crawl(database: &Database, crawled: &CrawlHost, held: &RoaringBitmap) {
             blobs: Some(held.clone()),
         }],
         urls: vec![UrlReach { url: opt_in.urls[0].id, ipv4: Reach::Up, ipv6: Reach::Up, reason: None }],
+        checks: crawl::Checks::default(),
     };
     database.store_crawl(&result).unwrap();
 }

@@ -35,6 +35,8 @@ fn behind_one_address_goes_to_the_mirrors() {
         // Machines of one kind: the same image, the same program, and it looks as if one client came 500 times.
         let alike = Crowd::pull(&world, &urls, |_| "docker/28.5.2".to_owned());
         alike.check("alike");
+        let [least, most] = [alike.redirects.iter().min(), alike.redirects.iter().max()];
+        assert!(least.unwrap() * 2 > *most.unwrap(), "one mirror bears the crowd: {:?}", alike.redirects);
         // Nobody else has this client's name, so it never seems to come again.
         let different = Crowd::pull(&world, &urls, |number| format!("docker/28.5.2 client/{number}"));
         different.check("different");

@@ -2,6 +2,7 @@
 
 mod edit;
 mod opt_in;
+mod repair;
 mod token;
 mod view;
 
@@ -20,7 +21,8 @@ use crate::{
         host::{self, Host, HostChange, NewHost},
     },
     mirror::{
-        Asn, Bandwidth, Bytes, CategoryName, Country, HostKind, HostName, HostUrl, Percent, Place, SiteName,
+        Asn, Bandwidth, Bytes, CategoryName, Country, HostKind, HostName, HostUrl, Percent, Place, RsyncUrl,
+        SiteName,
     },
 };
 use edit::HostEdit;
@@ -41,6 +43,9 @@ pub(super) enum Command {
     Show {
         /// The host
         name: HostName,
+        /// Only the files that its admin has to repair, with the rsync line that does it
+        #[arg(long)]
+        repair: bool,
     },
     /// Change a host. An option that is given many times replaces the whole list
     #[command(override_usage = "portolan host edit <NAME> <OPTIONS>")]
@@ -74,6 +79,9 @@ pub(super) enum Command {
         /// Where the host carries the category's folder; may be given many times
         #[arg(long = "url", value_name = "URL", required = true)]
         urls: Vec<HostUrl>,
+        /// Where the crawler may list the same folder by rsync; clients never see it
+        #[arg(long, value_name = "URL")]
+        rsync: Option<RsyncUrl>,
     },
     /// Make, list and remove the tokens by which a host's own scripts report
     #[command(subcommand)]
@@ -137,7 +145,8 @@ fn answer(command: Command, database: &Database) -> anyhow::Result<Answer> {
     match command {
         Command::Add { name, add } => insert(database, name, *add),
         Command::List => list(database),
-        Command::Show { name } => view::show(database, &find(database, &name)?),
+        Command::Show { name, repair: false } => view::show(database, &find(database, &name)?),
+        Command::Show { name, repair: true } => repair::show(database, &find(database, &name)?),
         Command::Edit { name, edit } => edit::change(database, &find(database, &name)?, *edit),
         Command::Remove { name } => {
             let host = find(database, &name)?;
@@ -146,7 +155,9 @@ fn answer(command: Command, database: &Database) -> anyhow::Result<Answer> {
         }
         Command::Drain { name } => drain(database, &name, true),
         Command::Undrain { name } => drain(database, &name, false),
-        Command::OptIn { host, category, urls } => opt_in::opt_in(database, &host, &category, &urls),
+        Command::OptIn { host, category, urls, rsync } => {
+            opt_in::opt_in(database, &host, &category, &urls, rsync.as_ref())
+        }
         Command::Token(command) => token::answer(command, database),
         Command::OptOut { host, category } => opt_in::opt_out(database, &host, &category),
     }

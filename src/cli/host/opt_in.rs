@@ -6,7 +6,7 @@ use super::{Answer, View, find};
 use crate::{
     cli::category,
     database::{Database, Part, host_category},
-    mirror::{CategoryName, HostName, HostUrl},
+    mirror::{CategoryName, HostName, HostUrl, RsyncUrl},
 };
 
 pub(super) fn opt_in(
@@ -14,13 +14,17 @@ pub(super) fn opt_in(
     host: &HostName,
     category: &CategoryName,
     urls: &[HostUrl],
+    rsync_url: Option<&RsyncUrl>,
 ) -> anyhow::Result<Answer> {
     let (host, row) = (find(database, host)?, category::find(database, category)?);
     if row.retired_at.is_some() {
         bail!("the category {category} is retired: its folder is gone from the tree");
     }
     let now = jiff::Timestamp::now().into();
-    database.write(Part::Hosts, |it| host_category::opt_in(it, host.id, row.id, urls, now))?;
+    database.write(Part::Hosts, |it| {
+        let opt_in = host_category::opt_in(it, host.id, row.id, urls, now)?;
+        host_category::set_rsync_url(it, opt_in.id, rsync_url)
+    })?;
     let view = View::load(database, &host)?;
     let name = &host.name;
     let message = format!(

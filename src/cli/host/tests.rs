@@ -7,11 +7,11 @@ use super::*;
 use crate::{
     cli::{category, country, netblock, table::Noun},
     database::{
-        Config, Generations,
+        Config, Generations, Sha256, content,
         crawl::{self, CrawlHoldings, CrawlResult, UrlReach},
-        testing::add_category,
+        testing::{add_category, new_category, now},
     },
-    mirror::{CrawlState, Reach},
+    mirror::{CrawlState, FileFault, MultiRange, Reach},
 };
 
 #[derive(Parser)]
@@ -74,6 +74,17 @@ impl Shell {
     }
 
     fn crawl(&self, state: CrawlState, blobs: &[u32], ipv4: Reach, auto_disabled: Option<&str>) {
+        self.crawl_with(state, blobs, ipv4, auto_disabled, |_| crawl::Checks::default());
+    }
+
+    fn crawl_with(
+        &self,
+        state: CrawlState,
+        blobs: &[u32],
+        ipv4: Reach,
+        auto_disabled: Option<&str>,
+        checks: impl FnOnce(&crawl::CrawlHost) -> crawl::Checks,
+    ) {
         let ids: Vec<_> = self.database.read(host::list).unwrap().iter().map(|it| it.id).collect();
         let host = self.database.read(|it| crawl::list_hosts(it, &ids)).unwrap().remove(0);
         let category = &host.categories[0];
@@ -100,6 +111,7 @@ impl Shell {
                 blobs,
             }],
             urls: category.urls.iter().map(url).collect(),
+            checks: checks(&host),
         };
         self.database.store_crawl(&result).unwrap();
     }
@@ -341,9 +353,12 @@ fn a_host_in_json() {
               "url": "https://m1/fedora",
               "ipv4": "up",
               "ipv6": "unknown",
-              "reason": null
+              "reason": null,
+              "facts": null
             }
-          ]
+          ],
+          "rsync_url": null,
+          "repair": []
         }
       ]
     }
@@ -449,4 +464,61 @@ fn a_token_is_shown_once() {
     assert!(shell.fails(&remove).contains("has no token"));
     assert!(shell.fails("host token create m1.example.org --expires 2020-01-01").contains("past"));
     assert!(shell.fails("host token create m2.example.org").contains("m1.example.org"));
+}
+
+#[test]
+fn what_is_to_be_repaired_is_told_with_its_command() {
+    let shell = Shell::with_host();
+    shell.run("host opt-in m1.example.org fedora --url https://m1/fedora --rsync rsync://m1/pub/fedora");
+    assert_eq!(
+        shell.run("host show m1.example.org --repair").text(),
+        "the crawls of m1.example.org found nothing to repair\n"
+    );
+    let blob = |it: u8| content::ContentBlob { digest: Sha256([it; 32]), size: 5 };
+    let content = content::CategoryContent { blobs: vec![blob(0xab)], ..new_category("fedora", 8) };
+    shell.database.write(Part::Content, |it| content::replace_category(it, &content, now())).unwrap();
+    shell.crawl_with(CrawlState::Lying, &[], Reach::Up, None, |host| {
+        let category = &host.categories[0];
+        let cycle = crawl::Cycle {
+            started_at: now(),
+            looked: Default::default(),
+            bodies_since: now(),
+            bodies: Default::default(),
+            serial: None,
+            caught_at: None,
+        };
+        let reason = "it has a file of 4 bytes instead of 5".to_owned();
+        let repair = vec![crawl::Repair { number: 1, fault: FileFault::Damaged, reason }];
+        let facts = crawl::UrlFacts {
+            host_category_url_id: category.urls[0].id,
+            bytes_per_second: Some(12_345_678),
+            multi_range: Some(MultiRange::Whole),
+            keeps_alive: Some(true),
+            checked_at: now(),
+        };
+        let opt_ins = vec![crawl::OptInChecks { host_category: category.host_category, cycle, repair }];
+        crawl::Checks { opt_ins, facts: vec![facts], ..crawl::Checks::default() }
+    });
+    let shown = shell.run("host show m1.example.org");
+    let text = shown.text();
+    for line in [
+        "https://m1/fedora: 12.3 MB/s, answers a request for two ranges with the whole file, keeps connections\n",
+        "fedora: 1 file to repair; `portolan host show m1.example.org --repair` lists them, and how\n",
+    ] {
+        assert!(text.contains(line), "{text}");
+    }
+    let view = shown.json();
+    assert_eq!(view["categories"][0]["rsync_url"], "rsync://m1/pub/fedora");
+    assert_eq!(view["categories"][0]["urls"][0]["facts"]["multi_range"], "whole");
+    insta::assert_snapshot!(shell.run("host show m1.example.org --repair").text(), @"
+    SOURCE is where the category is copied from by rsync, FOLDER where the host keeps it.
+
+    # fedora: blobs/sha256/ab/abababababababababababababababababababababababababababababababab: damaged: it has a file of 4 bytes instead of 5
+    rsync -c -lptH --files-from=- SOURCE/ FOLDER/ <<'END'
+    blobs/sha256/ab/abababababababababababababababababababababababababababababababab
+    END
+    ");
+    shell.run("host opt-in m1.example.org fedora --url https://m1/fedora");
+    let view = shell.run("host show m1.example.org").json();
+    assert_eq!(view["categories"][0]["rsync_url"], serde_json::Value::Null, "it was not named again");
 }

@@ -3,11 +3,15 @@
 use comfy_table::Table;
 use serde::Serialize;
 
-use super::{Answer, table};
+use super::{
+    Answer,
+    repair::{self, RepairView},
+    table,
+};
 use crate::{
     database::{
         Connection, Database, QueryResult, Time, category,
-        crawl::{self, Crawl, Holdings},
+        crawl::{self, Crawl, Holdings, UrlFacts},
         host::Host,
         host_category::{self, HostCategoryUrl},
         host_country_allowed, host_country_denied, host_netblock, host_peer_asn,
@@ -15,8 +19,8 @@ use crate::{
         site::{self, Site},
     },
     mirror::{
-        Asn, Bandwidth, Bytes, CategoryName, Country, CrawlState, HostKind, HostName, HostUrl, Netblock,
-        Percent, Place, Reach, Serial, SiteName,
+        Asn, Bandwidth, Bytes, CategoryName, Country, CrawlState, HostKind, HostName, HostUrl, MultiRange,
+        Netblock, Percent, Place, Reach, RsyncUrl, Serial, SiteName,
     },
     mirrorlist::{Exclusion, HOLDINGS_AGE},
 };
@@ -83,6 +87,10 @@ pub(super) struct CategoryView {
     serial: Option<Serial>,
     crawled_at: Option<Time>,
     urls: Vec<UrlView>,
+    /// Where the crawler may list the same folder.
+    rsync_url: Option<RsyncUrl>,
+    /// What crawls found wrong, newest first.
+    repair: Vec<RepairView>,
     /// It was crawled, but under none of these URLs: what was found then says nothing of them.
     #[serde(skip)]
     has_other_urls: bool,
@@ -95,6 +103,7 @@ struct UrlView {
     ipv4: Reach,
     ipv6: Reach,
     reason: Option<String>,
+    facts: Option<UrlFacts>,
 }
 
 /// Tells each reason once, at the first place where it matters.
@@ -116,6 +125,13 @@ pub(super) fn show(database: &Database, host: &Host) -> anyhow::Result<Answer> {
             answer = answer.line(format_args!("{}: {reason}", url.url));
             told.push(reason.clone());
         }
+    }
+    let facts = view.categories.iter().flat_map(|it| &it.urls).filter_map(UrlView::facts);
+    answer = facts.fold(answer, Answer::line);
+    for category in view.categories.iter().filter(|it| !it.repair.is_empty()) {
+        let (name, files) = (&category.name, table::count(category.repair.len(), "file"));
+        let command = format!("portolan host show {} --repair", view.name);
+        answer = answer.line(format_args!("{name}: {files} to repair; `{command}` lists them, and how"));
     }
     if let Some(crawl) = &view.last_crawl {
         let seconds = crawl.duration_ms as f64 / 1000.0;
@@ -222,8 +238,14 @@ fn list_categories(connection: &mut Connection, host: &Host) -> QueryResult<Vec<
     let mut categories = Vec::new();
     for (opt_in, name) in host_category::list(connection, host.id)? {
         let urls = host_category::list_urls(connection, opt_in.id)?;
+        let mut facts = crawl::list_url_facts(connection, opt_in.id)?;
+        let urls = urls.into_iter().map(|row| {
+            let of = facts.iter().position(|it| it.host_category_url_id == row.id);
+            (of.map(|at| facts.swap_remove(at)), row)
+        });
+        let urls: Vec<_> = urls.collect();
         let found = holdings.iter().position(|it| it.0 == name).map(|at| holdings.swap_remove(at).1);
-        let has_other_urls = found.is_some() && urls.iter().all(|it| it.probed_at.is_none());
+        let has_other_urls = found.is_some() && urls.iter().all(|it| it.1.probed_at.is_none());
         let found = found.filter(|_| !has_other_urls);
         categories.push(CategoryView {
             name,
@@ -232,16 +254,38 @@ fn list_categories(connection: &mut Connection, host: &Host) -> QueryResult<Vec<
             serial: found.as_ref().and_then(|it| it.serial),
             crawled_at: found.as_ref().map(|it| it.crawled_at),
             reason: found.map(|it| it.reason),
-            urls: urls.into_iter().map(UrlView::from).collect(),
+            urls: urls.into_iter().map(|(facts, row)| UrlView::new(row, facts)).collect(),
+            rsync_url: host_category::find_rsync_url(connection, opt_in.id)?,
+            repair: repair::list(connection, opt_in.id)?,
             has_other_urls,
         });
     }
     Ok(categories)
 }
 
-impl From<HostCategoryUrl> for UrlView {
-    fn from(row: HostCategoryUrl) -> Self {
-        Self { url: row.url, ipv4: row.ipv4_reach, ipv6: row.ipv6_reach, reason: row.reach_reason }
+impl UrlView {
+    fn new(row: HostCategoryUrl, facts: Option<UrlFacts>) -> Self {
+        Self { url: row.url, ipv4: row.ipv4_reach, ipv6: row.ipv6_reach, reason: row.reach_reason, facts }
+    }
+
+    /// How it answers, in one line.
+    fn facts(&self) -> Option<String> {
+        let facts = self.facts.as_ref()?;
+        let speed = facts.bytes_per_second.map(|it| format!("{:.1} MB/s", it as f64 / 1e6));
+        let ranges = facts.multi_range.map(|it| {
+            let answer = match it {
+                MultiRange::Parts => "both parts",
+                MultiRange::Single => "one part",
+                MultiRange::Whole => "the whole file",
+                MultiRange::Wrong => "something else",
+            };
+            format!("answers a request for two ranges with {answer}")
+        });
+        let kept = facts.keeps_alive.map(|it| {
+            if it { "keeps connections" } else { "closes the connection after each answer" }.to_owned()
+        });
+        let told: Vec<String> = [speed, ranges, kept].into_iter().flatten().collect();
+        (!told.is_empty()).then(|| format!("{}: {}", self.url, told.join(", ")))
     }
 }
 

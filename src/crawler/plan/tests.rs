@@ -1,7 +1,49 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::database::{Sha256, crawl::CategoryState};
+use crate::{
+    crawler::budget::Allowance,
+    database::{
+        Sha256,
+        crawl::{CategoryState, Cycle},
+        testing::now,
+    },
+    mirror::CrawlState,
+    oci,
+    tree::CANARY_DIGEST,
+};
+
+/// More than any test needs.
+const PLENTY: Allowance = Allowance {
+    calm: 4_000,
+    doubt: 4_000,
+    bytes: 1 << 40,
+    again: 0,
+    left: 1 << 41,
+    is_fresh: false,
+    interval: 3_600,
+};
+
+fn occasion(seed: u64) -> Occasion {
+    Occasion { allowance: PLENTY, seed, is_asked_for: false, now: now() }
+}
+
+fn later(hours: i64) -> Time {
+    (jiff::Timestamp::from(now()) + jiff::SignedDuration::from_hours(hours)).into()
+}
+
+/// A host that was crawled before, and all was well.
+fn known(serial: Option<i64>, held: RoaringBitmap, looked: RoaringBitmap) -> Known {
+    let cycle = Cycle {
+        started_at: now(),
+        looked,
+        bodies_since: now(),
+        bodies: held.clone(),
+        serial,
+        caught_at: None,
+    };
+    Known { held, cycle: Some(cycle), repair: Vec::new() }
+}
 
 /// Newest first; the digest and the size tell the number.
 fn blobs(numbers: impl IntoIterator<Item = u32>) -> Vec<CrawlBlob> {
@@ -66,7 +108,8 @@ fn check(
     state: CrawlState,
     held: RoaringBitmap,
 ) -> Verdict {
-    let plan = Plan::new(truth, &claim, 1);
+    let new = Known::default();
+    let plan = Plan::new(truth, &claim, &new, occasion(1));
     let verdict = plan.verdict(&crawl(&plan, &host));
     assert_eq!((verdict.state, verdict.held.as_ref()), (state, Some(&held)), "{:#?}", verdict.reasons);
     verdict
@@ -121,7 +164,8 @@ fn one_failed_request_drops_one_file() {
 #[test]
 fn a_host_that_mostly_fails_is_unreachable() {
     let (truth, claim) = (truth(1..=10), Claim::Newest(9));
-    let plan = Plan::new(&truth, &claim, 1);
+    let new = Known::default();
+    let plan = Plan::new(&truth, &claim, &new, occasion(1));
     let host = |number| if number > 4 { failed() } else { Outcome::Present(()) };
     let verdict = plan.verdict(&crawl(&plan, &host));
     assert_eq!(verdict, Verdict::unreachable("6 of 10 requests failed: 503"));
@@ -146,67 +190,271 @@ fn large_trees_are_believed_as_far_as_the_sample_confirms() {
     check(&truth, Claim::Newest(9), has(set(4_000..=5_000)), CrawlState::Lying, set(4_000..=5_000));
     // Holds more than is looked at once it has lied: the newest that were seen.
     let (claim, host) = (Claim::Newest(9), has(&all - set([4_999])));
-    let plan = Plan::new(&truth, &claim, 1);
+    let new = Known::default();
+    let plan = Plan::new(&truth, &claim, &new, occasion(1));
     let findings = crawl(&plan, &host);
-    assert_eq!(findings.heads.len(), CHECK_LIMIT);
+    assert_eq!(findings.heads.len(), rooms(PLENTY.doubt));
     let verdict = plan.verdict(&findings);
     assert_eq!(verdict.state, CrawlState::Lying);
-    assert_eq!(verdict.held.unwrap().len(), CHECK_LIMIT as u64 - 1);
+    assert_eq!(verdict.held.unwrap().len(), rooms(PLENTY.doubt) as u64 - 1);
     // Without a serial, only what was seen counts.
-    check(&truth, nothing(), has(all.clone()), CrawlState::Syncing, set(4_501..=5_000));
+    let verdict = {
+        let (claim, new) = (nothing(), Known::default());
+        let plan = Plan::new(&truth, &claim, &new, occasion(1));
+        plan.verdict(&crawl(&plan, &has(all.clone())))
+    };
+    assert_eq!((verdict.state, verdict.held.unwrap().len()), (CrawlState::Syncing, ADDED_LIMIT as u64));
 }
 
 #[test]
 fn samples_are_small_spread_and_differ_by_seed() {
     let (truth, claim) = (truth(1..=5_000), Claim::Former(5, set(1..=4_990)));
-    let sample = |seed| Plan::new(&truth, &claim, seed).first_files().iter().map(|it| it.number).collect();
-    let (one, other): (Vec<u32>, Vec<u32>) = (sample(1), sample(2));
-    assert_eq!(one.len(), 10 + SAMPLE_NEWEST + SAMPLE_SPREAD);
+    let numbers = |known: &Known, seed| -> Vec<u32> {
+        let plan = Plan::new(&truth, &claim, known, occasion(seed));
+        plan.first_files().iter().map(|it| it.number).collect()
+    };
+    let new = Known::default();
+    let (one, other) = (numbers(&new, 1), numbers(&new, 2));
+    assert_eq!(one.len(), PROGRESS_SAMPLE + 2 * SAMPLE_NEWEST + 2 * SAMPLE_SPREAD);
     assert!(one.is_sorted_by(|a, b| a > b));
     assert_ne!(one, other);
-    assert_eq!(one, sample(1));
+    assert_eq!(one, numbers(&new, 1));
     let gaps = one.windows(2).map(|it| it[0] - it[1]);
     assert!(gaps.max().unwrap() < 2 * 5_000 / SAMPLE_SPREAD as u32);
+    // The same host with another serial than before, and with the same.
+    let changed = known(Some(4), set(1..=4_900), set(1..=4_900));
+    let sample = PROGRESS_SAMPLE + SAMPLE_NEWEST + SAMPLE_SPREAD;
+    assert!((sample..sample + SHARE_LEAST).contains(&numbers(&changed, 1).len()));
+    let calm = known(Some(5), set(1..=4_990), set(1..=4_000));
+    let found = numbers(&calm, 1);
+    assert_eq!(found.len(), PROGRESS_SAMPLE + SHARE_LEAST);
+    assert!(found[PROGRESS_SAMPLE..].iter().all(|it| (4_001..=4_990).contains(it)), "what was not looked at");
+    let asked_for = Occasion { is_asked_for: true, ..occasion(1) };
+    let plan = Plan::new(&truth, &claim, &calm, asked_for);
+    assert!(plan.first_files().len() > 2 * SAMPLE_NEWEST, "somebody wants to know");
 }
 
 #[test]
-fn bodies_are_newest_first_and_within_the_budget() {
+fn a_share_grows_with_what_is_left_of_the_cycle() {
+    let (truth, claim) = (truth(1..=60_000), Claim::Newest(9));
+    let known = self::known(Some(9), set(1..=60_000), set(1..=10_000));
+    let count = |hours: i64, calm: usize| {
+        let allowance = Allowance { calm, ..PLENTY };
+        let occasion = Occasion { now: later(hours), allowance, ..occasion(1) };
+        Plan::new(&truth, &claim, &known, occasion).first_files().len()
+    };
+    assert_eq!(count(0, 4_000), 50_000usize.div_ceil(29 * 12));
+    assert_eq!(count(27 * 12, 4_000), 50_000usize.div_ceil(24));
+    assert_eq!(count(40 * 24, 4_000), rooms(4_000), "late: as much as may be");
+    assert_eq!(count(27 * 12, 100), rooms(100), "never more than may be");
+}
+
+#[test]
+fn known_trees_cost_their_share_only() {
+    let (truth, claim) = (truth(1..=200), Claim::Newest(9));
+    let all = set(1..=200);
+    let known = self::known(Some(9), all.clone(), set([]));
+    let plan = Plan::new(&truth, &claim, &known, occasion(1));
+    let findings = crawl(&plan, &has(all.clone()));
+    assert_eq!(findings.heads.len(), SHARE_LEAST);
+    let verdict = plan.verdict(&findings);
+    assert_eq!((verdict.state, verdict.held.as_ref()), (CrawlState::UpToDate, Some(&all)));
+    let memory = plan.memory(&findings, &verdict).unwrap();
+    assert_eq!(memory.cycle.looked.len(), SHARE_LEAST as u64);
+    // One of its share is gone: all others are looked at at once.
+    let gone = *findings.heads.keys().next().unwrap();
+    let findings = crawl(&plan, &has(&all - set([gone])));
+    assert_eq!(findings.heads.len(), 200);
+    let verdict = plan.verdict(&findings);
+    assert_eq!((verdict.state, verdict.held.clone().unwrap()), (CrawlState::Lying, &all - set([gone])));
+    let memory = plan.memory(&findings, &verdict).unwrap();
+    assert_eq!(memory.cycle.caught_at, Some(now()));
+    assert_eq!(memory.repair.len(), 1);
+    assert_eq!((memory.repair[0].number, memory.repair[0].fault), (gone, FileFault::Absent));
+}
+
+/// The next crawl of a host after this one.
+fn next(known: &Known, plan: &Plan, findings: &Findings) -> Known {
+    let verdict = plan.verdict(findings);
+    let Some(memory) = plan.memory(findings, &verdict) else { return known.clone() };
+    Known { held: verdict.held.unwrap(), cycle: Some(memory.cycle), repair: memory.repair }
+}
+
+#[test]
+fn a_large_liar_is_looked_at_file_by_file() {
+    let (truth, claim) = (truth(1..=5_000), Claim::Newest(9));
+    let few = Occasion { allowance: Allowance { calm: 400, doubt: 400, ..PLENTY }, ..occasion(1) };
+    let all = set(1..=5_000);
+    let new = Known::default();
+    let plan = Plan::new(&truth, &claim, &new, few);
+    let lacking = &all - set([4_990]);
+    let mut known = next(&new, &plan, &crawl(&plan, &has(lacking)));
+    assert_eq!(known.held.len(), rooms(400) as u64 - 1);
+    assert_eq!(known.repair[0].number, 4_990);
+    let mut crawls = 1;
+    while known.cycle.as_ref().unwrap().caught_at.is_some() {
+        let plan = Plan::new(&truth, &claim, &known, few);
+        let findings = crawl(&plan, &has(all.clone()));
+        let verdict = plan.verdict(&findings);
+        let seen = set(findings.heads.keys().copied()) | &known.held;
+        assert_eq!(verdict.held, Some(seen), "only what was seen counts");
+        let is_complete = verdict.held.as_ref() == Some(&all);
+        assert_eq!(verdict.state == CrawlState::UpToDate, is_complete);
+        known = next(&known, &plan, &findings);
+        crawls += 1;
+    }
+    assert_eq!(known.held, all);
+    assert_eq!(known.repair, []);
+    assert_eq!(crawls, 5_001usize.div_ceil(rooms(400)));
+}
+
+#[test]
+fn damaged_files_keep_a_host_out_until_they_were_read_again() {
+    let (truth, claim) = (truth(1..=10), Claim::Newest(9));
+    let all = set(1..=10);
+    let good = known(Some(9), all.clone(), set([]));
+    let plan = Plan::new(&truth, &claim, &good, occasion(1));
+    let mut findings = crawl(&plan, &has(all.clone()));
+    findings.bodies.insert(3, Outcome::Damaged("its bytes have the digest x".into()));
+    let caught = next(&good, &plan, &findings);
+    assert_eq!((caught.held.clone(), caught.repair[0].fault), (set([]), FileFault::Damaged));
+    // The next crawl reads it first. As long as it cannot, the host is not believed.
+    let plan = Plan::new(&truth, &claim, &caught, occasion(2));
+    let mut findings = crawl(&plan, &has(all.clone()));
+    assert_eq!(plan.bodies(&findings)[0].number, 3);
+    let verdict = plan.verdict(&findings);
+    assert_eq!((verdict.state, verdict.held), (CrawlState::Lying, Some(set([]))));
+    assert!(
+        verdict.reasons[0].ends_with("it was damaged and could not be read since"),
+        "{:?}",
+        verdict.reasons
+    );
+    assert_eq!(next(&caught, &plan, &findings).repair, caught.repair);
+    findings.bodies.insert(3, Outcome::Present(()));
+    assert_eq!(plan.verdict(&findings).state, CrawlState::UpToDate);
+    let mended = next(&caught, &plan, &findings);
+    assert_eq!((mended.held, mended.repair, mended.cycle.unwrap().caught_at), (all, vec![], None));
+}
+
+#[test]
+fn wrong_sizes_drop_the_host_and_name_the_file() {
+    let (truth, claim) = (truth(1..=10), Claim::Newest(9));
+    let host = |number| match number {
+        3 => Outcome::Damaged("it has a file of 1 bytes instead of 2".into()),
+        _ => Outcome::Present(()),
+    };
+    let new = Known::default();
+    let plan = Plan::new(&truth, &claim, &new, occasion(1));
+    let verdict = plan.verdict(&crawl(&plan, &host));
+    assert_eq!((verdict.state, verdict.held), (CrawlState::Lying, Some(set([]))));
+    assert!(verdict.reasons[0].starts_with(&plan.digest(3)), "{:?}", verdict.reasons);
+}
+
+#[test]
+fn arrivals_are_followed_when_some_came() {
+    let truth = truth(1..=1_000);
+    let claim = Claim::Former(5, set(1..=400));
+    let known = self::known(Some(5), set(1..=400), set(1..=400));
+    let plan = Plan::new(&truth, &claim, &known, occasion(1));
+    let nothing_came = crawl(&plan, &has(set(1..=400)));
+    assert_eq!(nothing_came.heads.len(), PROGRESS_SAMPLE);
+    assert_eq!(plan.verdict(&nothing_came).state, CrawlState::Behind);
+    let findings = crawl(&plan, &has(set(1..=1_000)));
+    assert_eq!(findings.heads.len(), ADDED_LIMIT);
+    let verdict = plan.verdict(&findings);
+    assert_eq!((verdict.state, verdict.held.unwrap().len()), (CrawlState::Syncing, 400 + ADDED_LIMIT as u64));
+}
+
+#[test]
+fn what_came_stays_while_the_serial_does_not_go_back() {
+    let truth = truth(1..=1_000);
+    let known = self::known(Some(5), set(1..=700), set(1..=700));
+    #[track_caller]
+    fn check(truth: &CategoryTruth, known: &Known, claim: Claim, held: RoaringBitmap) {
+        let plan = Plan::new(truth, &claim, known, occasion(1));
+        let answered = crawl(&plan, &has(held.clone()));
+        assert_eq!(plan.verdict(&answered).held, Some(held));
+    }
+    let unknown = Claim::Nothing(Some(10), "its serial 10 is not scanned yet".into());
+    check(&truth, &known, Claim::Former(5, set(1..=400)), set(1..=700));
+    check(&truth, &known, unknown, set(1..=700));
+    check(&truth, &known, Claim::Former(4, set(1..=300)), set(1..=300));
+    check(&truth, &known, nothing(), set([]));
+}
+
+#[test]
+fn listings_are_claims() {
+    let truth = truth(1..=1_000);
+    let listed =
+        |numbers: RoaringBitmap| Claim::Listed(Some(12), numbers, "serial 12 is not scanned yet".into());
+    let half = set(1..=500);
+    let verdict = check(&truth, listed(half.clone()), has(half.clone()), CrawlState::Syncing, half);
+    assert!(verdict.reasons[0].ends_with("rsync lists 500 files"), "{:?}", verdict.reasons);
+    check(&truth, listed(set(1..=1_000)), has(set(1..=990)), CrawlState::Lying, set(1..=990));
+    let known = self::known(None, set(1..=500), set(1..=500));
+    let claim = listed(set(1..=900));
+    let plan = Plan::new(&truth, &claim, &known, occasion(1));
+    assert!(plan.first_files().iter().any(|it| it.number == 900), "what is new is looked at");
+}
+
+#[test]
+fn bodies_have_an_order_and_a_budget() {
     let (truth, claim) = (truth(1..=150), Claim::Newest(9));
-    let plan = Plan::new(&truth, &claim, 1);
-    let mut findings = crawl(&plan, &has(set(1..=140)));
-    let numbers = |files: Vec<CrawlBlob>| files.iter().map(|it| it.number).collect::<Vec<_>>();
-    let all = numbers(plan.bodies(&findings, u64::MAX));
+    let new = Known::default();
+    let numbers = |allowance: Allowance, known: &Known, seed| {
+        let plan = Plan::new(&truth, &claim, known, Occasion { allowance, ..occasion(seed) });
+        let findings = crawl(&plan, &has(set(1..=140)));
+        plan.bodies(&findings).iter().map(|it| it.number).collect::<Vec<_>>()
+    };
+    let bytes = |numbers: &[u32]| numbers.iter().map(|it| 100 + u64::from(*it)).sum::<u64>();
+    let few = |bytes| Allowance { bytes, left: 2 * bytes, ..PLENTY };
+    let all = numbers(PLENTY, &new, 1);
     assert_eq!(all.len(), BODY_LIMIT);
     assert_eq!(all[..3], [140, 139, 138]);
-    assert_eq!(numbers(plan.bodies(&findings, 1_000))[..2], [140, 139]);
-    assert!(plan.bodies(&findings, 1_000).iter().map(|it| it.size).sum::<u64>() <= 1_000);
-    assert!(plan.bodies(&findings, 100).is_empty());
-    let others = numbers(Plan::new(&truth, &claim, 2).bodies(&findings, u64::MAX));
-    assert_ne!(all, others);
-    assert_eq!(plan.range(&findings).map(|(file, range)| (file.number, range)), Some((140, 1..17)));
-    findings.heads.clear();
-    assert_eq!(plan.range(&findings), None);
+    let some = numbers(few(1_000), &new, 1);
+    assert_eq!(some[..2], [140, 139]);
+    assert!(bytes(&some) <= 1_000);
+    assert_eq!(numbers(few(100), &new, 1), [0; 0]);
+    // A file that is larger than an hour's share has its turn in the day's first hour, the newest of them.
+    let small = numbers(few(130), &new, 1);
+    assert!(small.len() == 1 && bytes(&small) <= 130, "{small:?}");
+    let first = Allowance { is_fresh: true, ..few(130) };
+    assert_eq!(numbers(first, &new, 1), [140]);
+    // What was read in these 30 days comes last, for fewer bytes.
+    let read = known(Some(9), set(1..=150), set(1..=150));
+    let again = Allowance { again: 500, ..PLENTY };
+    let (one, other) = (numbers(again, &read, 1), numbers(again, &read, 2));
+    assert!(
+        bytes(&one) <= 500 && one.len() >= 2 && one.len() <= AGAIN_LIMIT && one != other,
+        "{one:?} {other:?}"
+    );
 }
 
 #[test]
-fn small_files_are_all_read() {
-    let (truth, claim) = (truth(1..=20), Claim::Newest(9));
-    let plan = Plan::new(&truth, &claim, 1);
-    let findings = crawl(&plan, &has(set(1..=20)));
-    let total = truth.blobs.iter().map(|it| it.size).sum();
-    assert_eq!(plan.bodies(&findings, total).len(), 20);
+fn ranges_are_small_unless_the_speed_is_measured() {
+    let mut truth = truth(1..=20);
+    truth.blobs[3].size = 1 << 20;
+    let claim = Claim::Newest(9);
+    let new = Known::default();
+    let plan = Plan::new(&truth, &claim, &new, occasion(1));
+    let mut findings = crawl(&plan, &has(set(1..=20)));
+    assert_eq!(plan.range(&findings, false).map(|(file, range)| (file.number, range)), Some((17, 1..17)));
+    assert_eq!(plan.range(&findings, true).map(|it| it.1), Some(1..1 + SPEED_BYTES));
+    findings.heads.clear();
+    assert_eq!(plan.range(&findings, true), None);
 }
 
 #[test]
 fn bodies_and_ranges_decide() {
     let (truth, claim) = (truth(1..=10), Claim::Newest(9));
-    let plan = Plan::new(&truth, &claim, 1);
+    let new = Known::default();
+    let plan = Plan::new(&truth, &claim, &new, occasion(1));
     let heads = crawl(&plan, &has(set(1..=10)));
     let body = |number, outcome| Findings {
         bodies: [(number, outcome), (1, Outcome::Present(()))].into(),
         ..heads.clone()
     };
-    let verdict = plan.verdict(&body(3, wrong()));
+    let verdict = plan.verdict(&body(3, Outcome::Damaged("its bytes have the digest x".into())));
     assert_eq!((verdict.state, verdict.held), (CrawlState::Lying, Some(set([]))));
     let digest = oci::Digest::from(truth.blobs[7].digest).to_string();
     assert!(verdict.reasons[0].starts_with(&digest), "{:?}", verdict.reasons);
@@ -262,7 +510,8 @@ proptest! {
         seed: u64,
     ) {
         let truth = truth(numbers);
-        let plan = Plan::new(&truth, &claim, seed);
+        let new = Known::default();
+        let plan = Plan::new(&truth, &claim, &new, occasion(seed));
         let host = |number| if faulty.contains(&number) { fault.clone() } else { Outcome::Present(()) };
         let findings = crawl(&plan, &host);
         let verdict = plan.verdict(&findings);
@@ -284,7 +533,8 @@ proptest! {
     #[test]
     fn small_trees_never_hold_what_is_not_there(present in proptest::collection::btree_set(1u32..=50, 0..50), claim in claim(), seed: u64) {
         let truth = truth(1..=50);
-        let plan = Plan::new(&truth, &claim, seed);
+        let new = Known::default();
+        let plan = Plan::new(&truth, &claim, &new, occasion(seed));
         let findings = crawl(&plan, &has(set(present.clone())));
         prop_assert_eq!(plan.verdict(&findings).held, Some(set(present)));
     }

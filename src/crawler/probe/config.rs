@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ProbeConfig {
-    /// How often a URL is asked that a client was sent to in the last minute: 1s to 1m.
+    /// Within how long it is known that a URL died to which a client was sent in the last minute: 1s to 1m. It is
+    /// asked a little more often.
     #[serde(serialize_with = "jiff::fmt::serde::duration::friendly::compact::required")]
     #[schemars(with = "String")]
     pub interval: SignedDuration,

@@ -11,6 +11,10 @@ const REFUSALS_UNTIL_DOWN: u32 = 2;
 /// Failures of any kind in a row (no answer in time, 429, 5xx, other bytes, absent) that take a URL out.
 const FAILURES_UNTIL_DOWN: u32 = 3;
 
+/// A URL that would go out, were this machine's network beyond doubt, is asked soon so many times; then at the
+/// usual pace.
+const DOUBTED: u32 = 10;
+
 /// Good answers in a row that bring a URL back.
 const SUCCESSES_UNTIL_UP: u32 = 2;
 
@@ -106,8 +110,9 @@ impl Life {
         }
         if is_believed(self.failing_since) {
             self.go_out(verdict, now);
+            return Again::Usual;
         }
-        Again::Usual
+        if self.failures < DOUBTED { Again::Soon } else { Again::Usual }
     }
 
     fn succeed(&mut self, now: Duration) -> Again {
@@ -233,9 +238,12 @@ mod tests {
         };
         assert_eq!(life.note(Answer::Refused, second(7), |_| unreachable!()), Again::Soon);
         assert_eq!(life.failing_since(), Some(second(7)));
-        assert_eq!(life.note(Answer::Refused, second(8), blind(second(7))), Again::Usual);
+        for at in 8..16 {
+            assert_eq!(life.note(Answer::Refused, second(at), blind(second(7))), Again::Soon);
+        }
+        assert_eq!(life.note(Answer::Refused, second(16), blind(second(7))), Again::Usual);
         assert_eq!((life.reach(), life.failing_since()), (Reach::Up, Some(second(7))));
-        assert_eq!(life.note(Answer::Refused, second(9), |_| true), Again::Usual);
+        assert_eq!(life.note(Answer::Refused, second(20), |_| true), Again::Usual);
         assert_eq!((life.reach(), life.failing_since()), (Reach::Down, None));
     }
 

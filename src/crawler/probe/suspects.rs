@@ -83,7 +83,7 @@ pub(super) async fn look(connector: &Connector, suspicion: Suspicion) -> Settled
 fn fault<T>(outcome: Outcome<T>) -> Option<String> {
     match outcome {
         Outcome::Absent => Some("it is not there".to_owned()),
-        Outcome::Wrong(reason) => Some(reason),
+        Outcome::Damaged(reason) | Outcome::Wrong(reason) => Some(reason),
         Outcome::Present(_) | Outcome::Unreachable(_) | Outcome::NoRoute(_) => None,
     }
 }

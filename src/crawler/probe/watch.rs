@@ -22,12 +22,16 @@ const SLOWLY: Duration = Duration::from_secs(10);
 /// Within so long after its start a prober asks every URL that clients are not sent to for the first time.
 const START_SPREAD: Duration = Duration::from_secs(10);
 
-/// So much earlier than its time a URL may be asked, by lot, so that they are not all asked at once.
+/// A URL is asked so much earlier than its pace says, as a share of it, so that the pace is kept also by a
+/// machine that is busy; and by lot up to [`JITTER`] earlier than that, so that they are not all asked at once.
+const EARLIER: f64 = 0.1;
+
+/// See [`EARLIER`].
 const JITTER: f64 = 0.2;
 
 /// So many requests a day one host gets at most while no client is sent to it, about: all its URLs and both
 /// families together. What is left of 3,000 is the crawl's.
-const IDLE_REQUESTS: u32 = 1_200;
+const IDLE_REQUESTS: u32 = 1_000;
 
 /// So many hosts besides are asked at once when one fails for the first time: do they answer, this machine's
 /// network is not the fault.
@@ -59,10 +63,17 @@ pub(super) struct Turn {
 /// How often URLs are asked.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Pace {
-    /// Those that clients are sent to.
+    /// Within so long it is known that a URL died that clients are sent to.
     pub(super) in_use: Duration,
-    /// Those that they are not.
+    /// Between two questions to any other.
     pub(super) idle: Duration,
+}
+
+impl Pace {
+    /// Between two questions to a URL in use: a second one, soon after, confirms that it died.
+    fn brisk(self) -> Duration {
+        self.in_use.saturating_sub(SOON).max(SOON)
+    }
 }
 
 /// The URLs.
@@ -143,7 +154,7 @@ impl Watch {
     pub(super) fn use_only(&mut self, in_use: &BTreeSet<HostCategoryUrlId>, now: Duration) {
         let ids: Vec<_> = self.urls.keys().copied().collect();
         for id in ids {
-            let latest = now + self.jitter(self.pace.in_use);
+            let latest = now + self.jitter(self.pace.brisk());
             let Some(url) = self.urls.get_mut(&id) else { continue };
             url.in_use = in_use.contains(&id);
             if url.in_use {
@@ -196,7 +207,7 @@ impl Watch {
         let (reach, failing_since) = (probing.life.reach(), probing.life.failing_since());
         probing.reason = reason.filter(|_| reach == Reach::Down);
         let turn = Turn { host: url.target.host_name.clone(), reach, reason: probing.reason.clone() };
-        let pace = if failing_since.is_some() { self.pace.in_use } else { self.pace(question.id) };
+        let pace = if failing_since.is_some() { self.pace.brisk() } else { self.pace(question.id) };
         let wait = match again {
             Again::Usual => self.jitter(pace),
             Again::Soon => SOON,
@@ -247,7 +258,7 @@ impl Watch {
     fn pace(&self, id: HostCategoryUrlId) -> Duration {
         let Some(url) = self.urls.get(&id) else { return self.pace.idle };
         if url.in_use {
-            return self.pace.in_use;
+            return self.pace.brisk();
         }
         let day = Duration::from_secs(24 * 60 * 60);
         let questions = self.hosts.get(&url.target.host).copied().unwrap_or_default();
@@ -282,7 +293,7 @@ impl Watch {
     }
 
     fn jitter(&mut self, pace: Duration) -> Duration {
-        pace.mul_f64(1.0 - JITTER * self.dice())
+        pace.mul_f64(1.0 - EARLIER - JITTER * self.dice())
     }
 
     /// From 0 up to 1 (SplitMix64).

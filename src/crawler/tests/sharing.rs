@@ -208,7 +208,7 @@ async fn all_hosts_together_get_few_requests_at_once() {
         servers.push(start(mirror(2, 2..=8), spoil).await);
         world.add(name, &[servers.last().unwrap()]);
     }
-    let config = Config { requests: 3, timeout: SignedDuration::from_secs(9), ..config() };
+    let config = Config { requests_at_once: 3, timeout: SignedDuration::from_secs(9), ..config() };
     assert_eq!(world.crawl_with(config, &[]).await.unwrap().hosts.len(), 4);
     let most = most.load(Ordering::SeqCst);
     assert!((2..=3).contains(&most), "{most} at once");

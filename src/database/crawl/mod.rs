@@ -1,5 +1,6 @@
 //! What the crawler asks and leaves behind: the tables `crawl` and `holdings`.
 
+mod checks;
 mod holdings;
 mod plan;
 
@@ -7,6 +8,9 @@ use diesel::prelude::*;
 use jiff::SignedDuration;
 use serde::Serialize;
 
+pub use checks::{
+    Checks, Cycle, HostUse, OptInChecks, Repair, RepairFile, UrlFacts, day_of, list_repair, list_url_facts,
+};
 pub(super) use holdings::remove_blob;
 pub use holdings::{CrawlHoldings, Holdings, list_holdings};
 pub use plan::{
@@ -40,6 +44,8 @@ pub struct CrawlResult {
     pub holdings: Vec<CrawlHoldings>,
     /// Of each URL that was tried.
     pub urls: Vec<UrlReach>,
+    /// What the next crawl and the host's admin need to know.
+    pub checks: Checks,
 }
 
 /// How a crawl under a lease ends.
@@ -119,6 +125,7 @@ pub(super) fn store(connection: &mut Connection, result: &CrawlResult) -> QueryR
     if published {
         parts.push(Part::Holdings);
     }
+    checks::store(connection, result.host, &result.checks, result.started_at)?;
     insert(connection, result)?;
     Ok(parts)
 }
@@ -255,6 +262,7 @@ mod tests {
                 ipv6: Reach::Unknown,
                 reason: None,
             }],
+            checks: Checks::default(),
         }
     }
 

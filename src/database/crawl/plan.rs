@@ -5,14 +5,23 @@ use std::collections::HashMap;
 use diesel::prelude::*;
 use roaring::RoaringBitmap;
 
-use super::Holdings;
+use super::{
+    Holdings,
+    checks::{self, Cycle, HostUse, Repair, UrlFacts},
+};
 use crate::database::{
     Connection, Sha256,
     host_category::HostCategoryUrl,
-    schema::{blob, category, category_serial, holdings, host, host_category, host_category_url, site},
+    schema::{
+        blob, category, category_serial, holdings, host, host_category, host_category_rsync,
+        host_category_url, site,
+    },
     snapshot::read_set,
 };
-use crate::mirror::{CategoryId, CategoryName, Country, HostCategoryId, HostId, HostKind, HostName, Serial};
+use crate::mirror::{
+    CategoryId, CategoryName, Country, HostCategoryId, HostCategoryUrlId, HostId, HostKind, HostName,
+    RsyncUrl, Serial,
+};
 
 /// A host to crawl.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,6 +40,8 @@ pub struct CrawlHost {
     pub failures: i64,
     /// Why the crawler has switched it off, if so.
     pub auto_disabled: Option<String>,
+    /// What was asked of it on the last day that anything was.
+    pub used: Option<HostUse>,
     /// What it opted in to and is not retired, by name.
     pub categories: Vec<CrawlCategory>,
 }
@@ -48,6 +59,14 @@ pub struct CrawlCategory {
     pub urls: Vec<HostCategoryUrl>,
     /// What the last crawl found; `None` when there was none.
     pub holdings: Option<Holdings>,
+    /// Which files the crawls before have looked at; `None` when there was none, or under other URLs.
+    pub cycle: Option<Cycle>,
+    /// What the crawls before found to be repaired.
+    pub repair: Vec<Repair>,
+    /// What is known of its URLs.
+    pub facts: HashMap<HostCategoryUrlId, UrlFacts>,
+    /// Where its files may be listed.
+    pub rsync_url: Option<RsyncUrl>,
 }
 
 /// A category as the crawler compares hosts with it.
@@ -86,6 +105,7 @@ pub struct CrawlBlob {
 /// [`lease::take`]: crate::database::lease::take
 pub fn list_hosts(connection: &mut Connection, only: &[HostId]) -> QueryResult<Vec<CrawlHost>> {
     let mut opt_ins = list_opt_ins(connection, only)?;
+    let mut uses = checks::list_uses(connection, only)?;
     type Row = (HostId, HostName, Option<Country>, HostKind, bool, bool, i64, Option<String>);
     let rows: Vec<Row> = host::table
         .inner_join(site::table)
@@ -104,7 +124,8 @@ pub fn list_hosts(connection: &mut Connection, only: &[HostId]) -> QueryResult<V
         .load(connection)?;
     let crawl_host = |(id, name, country, kind, private, site_private, failures, auto_disabled): Row| {
         let (categories, private) = (opt_ins.remove(&id)?, private || site_private);
-        Some(CrawlHost { id, name, country, kind, private, failures, auto_disabled, categories })
+        let used = uses.remove(&id);
+        Some(CrawlHost { id, name, country, kind, private, failures, auto_disabled, used, categories })
     };
     let hosts = rows.into_iter().filter_map(crawl_host);
     Ok(hosts.collect())
@@ -125,22 +146,36 @@ fn list_opt_ins(
     let mut urls: HashMap<HostCategoryId, Vec<HostCategoryUrl>> = HashMap::new();
     let of_these = host_category_url::table.filter(host_category_url::host_category_id.eq_any(&ids));
     let of_these = of_these.select(HostCategoryUrl::as_select()).order(host_category_url::id);
+    let mut url_ids: Vec<HostCategoryUrlId> = Vec::new();
     for url in of_these.load(connection)? {
+        url_ids.push(url.id);
         urls.entry(url.host_category_id).or_default().push(url);
     }
+    let mut cycles = checks::list_cycles(connection, &ids)?;
+    let mut repairs = checks::list_repairs(connection, &ids)?;
+    let mut facts = checks::list_facts(connection, &url_ids)?;
+    let rsync_urls: Vec<(HostCategoryId, RsyncUrl)> = host_category_rsync::table
+        .filter(host_category_rsync::host_category_id.eq_any(&ids))
+        .select((host_category_rsync::host_category_id, host_category_rsync::url))
+        .load(connection)?;
+    let mut rsync_urls: HashMap<HostCategoryId, RsyncUrl> = rsync_urls.into_iter().collect();
     let known = holdings::table.filter(holdings::host_category_id.eq_any(&ids));
     let known = known.select(Holdings::as_select()).load(connection)?;
     let mut known: HashMap<_, _> = known.into_iter().map(|it| (it.host_category_id, it)).collect();
     let mut opt_ins: HashMap<HostId, Vec<CrawlCategory>> = HashMap::new();
     for (host, host_category, category, name) in rows {
         let urls = urls.remove(&host_category).unwrap_or_default();
-        let holdings = known.remove(&host_category);
+        let is_new = urls.iter().any(|it| it.probed_at.is_none());
         opt_ins.entry(host).or_default().push(CrawlCategory {
             host_category,
             category,
             name,
+            holdings: known.remove(&host_category),
+            cycle: cycles.remove(&host_category).filter(|_| !is_new),
+            repair: repairs.remove(&host_category).unwrap_or_default(),
+            facts: urls.iter().filter_map(|it| Some((it.id, facts.remove(&it.id)?))).collect(),
+            rsync_url: rsync_urls.remove(&host_category),
             urls,
-            holdings,
         });
     }
     Ok(opt_ins)

@@ -77,12 +77,12 @@ fn urls_in_use_are_asked_often_and_others_seldom() {
     play.use_only(&[1]);
     play.run(80.0, good_by_ipv4);
     let gaps: Vec<f64> = play.times(1, Family::Ipv4).windows(2).map(|it| it[1] - it[0]).skip(1).collect();
-    assert!(gaps.len() >= 11 && gaps.iter().all(|it| (3.9..5.2).contains(it)), "{gaps:?}");
-    assert!(gaps.iter().any(|it| *it < 4.8), "not all at the same time: {gaps:?}");
+    assert!(gaps.len() >= 11 && gaps.iter().all(|it| (2.7..3.8).contains(it)), "{gaps:?}");
+    assert!(gaps.iter().any(|it| *it < 3.3), "not all at the same time: {gaps:?}");
     play.use_only(&[]);
     play.run(1_000.0, good_by_ipv4);
-    assert!(play.times(1, Family::Ipv4).iter().filter(|it| **it > 85.0).count() <= 4);
-    assert!((3..=5).contains(&play.times(2, Family::Ipv4).len()));
+    assert!(play.times(1, Family::Ipv4).iter().filter(|it| **it > 85.0).count() <= 5);
+    assert!((3..=6).contains(&play.times(2, Family::Ipv4).len()));
 }
 
 #[test]
@@ -140,7 +140,7 @@ fn a_host_with_many_urls_is_asked_less_often() {
     let mut play = Play::new(many.collect());
     play.run(2.4 * 3_600.0, |_, _| Probed::Good);
     let all = play.asked.len() * 10;
-    assert!((1_000..1_800).contains(&all), "{all} in a day");
+    assert!((1_000..2_000).contains(&all), "{all} in a day");
 }
 
 #[test]
