@@ -53,16 +53,16 @@ fn five_mirrors<'a>(namespace: &'a Namespace, engine: Engine) -> (World<'a>, Por
     (world, other, vec![behind, whole, lying, plain])
 }
 
-/// What crawls have left of a host, but for the times; and that nobody has it.
+/// What crawls have left of a host, but for what depends on when and how often it was crawled; and that nobody
+/// has it.
 fn state(portolan: &Portolan, host: &str) -> Value {
-    let mut shown = portolan.json(&format!("host show {host}"));
+    let shown = portolan.json(&format!("host show {host}"));
     assert!(shown["schedule"]["holder"].is_null(), "a lease is stuck: {shown:#}");
-    let mut categories = shown["categories"].take();
-    for category in categories.as_array_mut().unwrap() {
-        category.as_object_mut().unwrap().remove("crawled_at");
-    }
-    let log = shown["last_crawl"]["log"].take();
-    serde_json::json!({ "categories": categories, "not_offered": shown["not_offered"].take(), "log": log })
+    let category = &shown["categories"][0];
+    let url = &category["urls"][0];
+    let of_category = ["name", "state", "held", "serial"].map(|it| category[it].clone());
+    let of_url = ["url", "ipv4", "ipv6", "reason"].map(|it| url[it].clone());
+    serde_json::json!([host, of_category, of_url])
 }
 
 fn states(portolan: &Portolan) -> Vec<Value> {
