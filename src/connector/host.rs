@@ -82,7 +82,7 @@ pub enum Outcome<T = ()> {
     Present(T),
     /// The mirror says that it has no such file (404 or 410).
     Absent,
-    /// The file has another size or other bytes than its digest says: nothing of the mirror is believed.
+    /// The file has another size or other bytes than its digest says, or stalls: nothing of the mirror is believed.
     Damaged(String),
     /// The mirror gave something else: another form, a login, a way to where we do not go.
     Wrong(String),
@@ -351,10 +351,11 @@ impl Connector {
     }
 }
 
-/// A large body that did not come to its end.
+/// A large body that did not come to its end. One that stalls is as good as damaged: most clients wait for it for
+/// ever, so the host stays out until that file was read to its end.
 fn broken_off(error: &reqwest::Error, read: u64, size: u64) -> Fault {
     if error.is_timeout() {
-        return Fault::Unreachable(format!("it sent only {read} of {size} bytes in time"));
+        return Fault::Damaged(format!("it sent only {read} of {size} bytes in time"));
     }
     fault(error, false)
 }

@@ -319,8 +319,14 @@ impl Look<'_> {
         Some(timeout_at(self.target.deadline, head).await.unwrap_or_else(|_| too_long()))
     }
 
+    /// Twice where the first answer is bad: a connection that broke on the way is nobody's fault.
     async fn hash(&self, file: CrawlBlob) -> Outcome {
-        self.connector.hash(&self.target.url.url, &path(&file), file.digest.into(), file.size).await
+        let path = path(&file);
+        let ask = || self.connector.hash(&self.target.url.url, &path, file.digest.into(), file.size);
+        match ask().await {
+            Outcome::Damaged(_) => ask().await,
+            outcome => outcome,
+        }
     }
 
     /// Asks about files, in their order, so many at once; leaves off when the host answers no more, or when a

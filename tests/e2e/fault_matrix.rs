@@ -201,14 +201,13 @@ impl<'a> Matrix<'a> {
         for (fault, client) in table.list_failed() {
             let begun = Instant::now();
             let client = self.clients.iter().find(|it| it.name == client).expect("a client");
-            let finished = pull(client, &reference(fault, client, TAGS[1]));
+            // A crawl that looks elsewhere may have let the mirror in again.
+            let cell = pull_until_good(client, &reference(fault, client, TAGS[1]));
             let (name, took) = (&client.name, begun.elapsed());
-            assert!(
-                finished.success(),
-                "{}, {name}: the mirror is out and the pull fails: {finished}",
-                fault.name
-            );
-            println!("{}, {name}: ✔ after {took:.1?} once the mirror is out", fault.name);
+            let pulls = cell
+                .good
+                .unwrap_or_else(|| panic!("{}, {name}: the mirror is out and pulls fail", fault.name));
+            println!("{}, {name}: ✔ by pull {pulls} after {took:.1?} once the mirror is out", fault.name);
         }
     }
 }

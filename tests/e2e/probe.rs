@@ -13,11 +13,12 @@ use crate::rig::program::{Program, wait_for};
 use crate::rig::tree;
 use crate::rig::world::{Engine, World, place};
 
-/// A URL that clients are sent to is asked every 5 s; then it takes 2 s until every answer knows.
-const GONE_WITHIN: Duration = Duration::from_secs(7);
+/// A URL that clients are sent to is asked every 5 s; then it takes 2 s until every answer knows. Twice that, for a
+/// machine that does much else; the time it took is printed.
+const GONE_WITHIN: Duration = Duration::from_secs(14);
 
 /// Two good answers, one after another, and the same 2 s.
-const BACK_WITHIN: Duration = Duration::from_secs(8);
+const BACK_WITHIN: Duration = Duration::from_secs(16);
 
 /// From the start of a prober until it asks often what is in use.
 const BEGUN_WITHIN: Duration = Duration::from_secs(30);
@@ -74,7 +75,7 @@ on_both_engines!(what_dies_leaves_and_comes_back, |namespace, engine| {
     let is_near = |registry: &str| location(registry, &layer).starts_with("https://de.mirror.test/");
     use_until_probed(&near, &layer, &crawl);
     assert!(is_near("registry.test") && is_near("six.registry.test"));
-    assert_eq!(probe_state(&serve)["state"], "alive");
+    measure("serve knew of the prober", BEGUN_WITHIN, || probe_state(&serve)["state"] == "alive");
 
     near.stop();
     measure("a dead mirror left the answers", GONE_WITHIN, || !is_near("registry.test"));

@@ -1,7 +1,10 @@
 //! Looks at exactly the blob that a client did not get from a URL. What it finds there counts, not the client's
 //! word.
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    time::Duration,
+};
 
 use crate::{
     connector::{Connector, Outcome},
@@ -35,12 +38,14 @@ impl Suspects {
         let mut new = Vec::new();
         for suspicion in found {
             let key = (suspicion.url_id, suspicion.number);
-            if self.looks.contains_key(&key) {
+            match self.looks.entry(key) {
                 // Its answer is on its way, or it was given within the last minute.
-                self.settled.push(Settled { suspicion, fault: None });
-            } else if new.len() < most {
-                self.looks.insert(key, now);
-                new.push(suspicion);
+                Entry::Occupied(_) => self.settled.push(Settled { suspicion, fault: None }),
+                Entry::Vacant(look) if new.len() < most => {
+                    look.insert(now);
+                    new.push(suspicion);
+                }
+                Entry::Vacant(_) => {}
             }
         }
         new
