@@ -1,24 +1,34 @@
-.PHONY: test test-clients fault-matrix bench
+.PHONY: test test-clients test-ansible fault-matrix bench bench-pull
 
 # Installs what the tests need (Debian 12, root), then runs all of them.
 test:
 	tests/setup.sh
-	cargo test --locked
+	cargo test --locked --features amqp
 
 # Compares what answers cost with a server that does nothing but answer; installs wrk (Debian 12, root).
 bench:
 	bench/setup.sh
 	cargo bench --locked --bench serve
 
+# Compares `portolan pull` with skopeo, and three slow mirrors with one; measures the agent's memory (Debian 12, root).
+bench-pull:
+	tests/setup.sh
+	cargo test --locked --release --test e2e -- --ignored --nocapture --test-threads 1 pull_speed agent_memory
+
 # The fault matrix with newer clients than Debian 12's. They come into a folder of their own (800 MB, some minutes).
 test-clients:
 	tests/setup.sh
 	tests/clients.sh target/clients
 	PORTOLAN_CLIENTS=$(CURDIR)/target/clients \
-		cargo test --locked --test e2e -- --ignored --nocapture fault_matrix::with_modern_clients
+		cargo test --locked --test e2e -- --ignored --nocapture --test-threads 1 with_modern_clients
+
+# The playbook of deploy/ansible in a machine of its own, twice, and the site that it makes (Debian 12, root; 1 GB).
+test-ansible:
+	cargo build --locked
+	tests/ansible.sh $(CURDIR)/target/ansible $(CURDIR)/target/debug/portolan
 
 # Copies what these two measured into docs/clients.md.
 fault-matrix:
-	for table in fault-matrix.md fault-matrix-modern.md; do \
+	for table in fault-matrix.md fault-matrix-modern.md fault-matrix-agent.md fault-matrix-agent-modern.md; do \
 		sed -i -e "/^<!-- $$table -->/r target/$$table" -e "/^<!-- $$table -->/,/^<!-- end -->/{//!d}" docs/clients.md; \
 	done

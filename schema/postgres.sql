@@ -104,12 +104,14 @@ CREATE TABLE host_country_denied (
 
 CREATE TABLE country_continent_redirect (
     country TEXT NOT NULL PRIMARY KEY,
-    continent TEXT NOT NULL
+    continent TEXT NOT NULL,
+    imported BOOLEAN NOT NULL DEFAULT FALSE
 );
 
 CREATE TABLE netblock_country (
     netblock TEXT NOT NULL PRIMARY KEY,
-    country TEXT NOT NULL
+    country TEXT NOT NULL,
+    imported BOOLEAN NOT NULL DEFAULT FALSE
 );
 
 -- id is the number of the blob in every bitmap: 1 to 2^32-1, never given twice.
@@ -141,6 +143,12 @@ CREATE INDEX manifest_blob_blob_id ON manifest_blob (blob_id);
 
 -- Manifests and small blobs, to be served without a mirror.
 CREATE TABLE body (
+    blob_id BIGINT NOT NULL PRIMARY KEY REFERENCES blob (id) ON DELETE CASCADE,
+    bytes BYTEA NOT NULL
+);
+
+-- The SHA-256 of each piece of a blob that is cut into pieces, with a check, as the tree keeps them.
+CREATE TABLE pieces (
     blob_id BIGINT NOT NULL PRIMARY KEY REFERENCES blob (id) ON DELETE CASCADE,
     bytes BYTEA NOT NULL
 );
@@ -272,7 +280,8 @@ CREATE TABLE url_facts (
     bytes_per_second BIGINT,
     multi_range TEXT,
     keeps_alive BOOLEAN,
-    checked_at TIMESTAMP NOT NULL
+    checked_at TIMESTAMP NOT NULL,
+    certificate_ends_at TIMESTAMP
 );
 
 -- What was asked of a host on a day (days since 1970, UTC), to keep to its budget.
@@ -336,3 +345,78 @@ CREATE TABLE suspicion (
     PRIMARY KEY (host_category_url_id, blob_id)
 );
 CREATE INDEX suspicion_blob_id ON suspicion (blob_id);
+
+-- What servers sent clients to fetch, by host and hour, in bytes: all; by clients of its own networks; by the
+-- others, with those who were sent elsewhere because there were too many.
+CREATE TABLE host_traffic (
+    host_id BIGINT NOT NULL REFERENCES host (id) ON DELETE CASCADE,
+    hour TIMESTAMP NOT NULL,
+    bytes BIGINT NOT NULL,
+    own_bytes BIGINT NOT NULL,
+    other_bytes BIGINT NOT NULL,
+    PRIMARY KEY (host_id, hour)
+);
+
+-- So many of a thousand clients stay with a host; all where there is no row.
+CREATE TABLE host_load (
+    host_id BIGINT PRIMARY KEY REFERENCES host (id) ON DELETE CASCADE,
+    kept BIGINT NOT NULL
+);
+
+-- What one server saw in some minutes: which networks of a region (a country, or AS and a number) were sent to a
+-- host, and which came back. Bitmaps of 256 bits.
+CREATE TABLE host_experience (
+    host_id BIGINT NOT NULL REFERENCES host (id) ON DELETE CASCADE,
+    region TEXT NOT NULL,
+    server BIGINT NOT NULL,
+    began_at TIMESTAMP NOT NULL,
+    asked BYTEA NOT NULL,
+    failed BYTEA NOT NULL,
+    PRIMARY KEY (host_id, region, server, began_at)
+);
+
+-- Whose clients are not sent to a host for a while.
+CREATE TABLE host_demotion (
+    host_id BIGINT NOT NULL REFERENCES host (id) ON DELETE CASCADE,
+    region TEXT NOT NULL,
+    until TIMESTAMP NOT NULL,
+    reason TEXT NOT NULL,
+    PRIMARY KEY (host_id, region)
+);
+
+-- When a client last asked for a blob, as far as servers told. Lossy; no answer depends on it.
+CREATE TABLE demand (
+    blob_id BIGINT NOT NULL PRIMARY KEY REFERENCES blob (id) ON DELETE CASCADE,
+    asked_at TIMESTAMP NOT NULL
+);
+
+-- Sites and hosts that an import keeps: mirrormanager_id is the id of the row in MirrorManager. All others are ours.
+CREATE TABLE imported_site (
+    site_id BIGINT NOT NULL PRIMARY KEY REFERENCES site (id) ON DELETE CASCADE,
+    mirrormanager_id BIGINT NOT NULL UNIQUE
+);
+
+CREATE TABLE imported_host (
+    host_id BIGINT NOT NULL PRIMARY KEY REFERENCES host (id) ON DELETE CASCADE,
+    mirrormanager_id BIGINT NOT NULL UNIQUE
+);
+
+-- Names of the accounts that may edit a site.
+CREATE TABLE site_admin (
+    site_id BIGINT NOT NULL REFERENCES site (id) ON DELETE CASCADE,
+    username TEXT NOT NULL,
+    PRIMARY KEY (site_id, username)
+);
+
+-- Countries under embargo beside those of the configuration.
+CREATE TABLE embargoed_country (
+    country TEXT NOT NULL PRIMARY KEY
+);
+
+-- Former names of repositories, answered as the repository until they expire.
+CREATE TABLE repository_alias (
+    alias TEXT NOT NULL PRIMARY KEY,
+    repository TEXT NOT NULL,
+    expires_at TIMESTAMP,
+    imported BOOLEAN NOT NULL DEFAULT FALSE
+);

@@ -100,12 +100,12 @@ CREATE TABLE host_country_denied (
 CREATE TABLE country_continent_redirect (
     country TEXT NOT NULL PRIMARY KEY,
     continent TEXT NOT NULL
-) STRICT;
+, imported INTEGER NOT NULL DEFAULT FALSE) STRICT;
 
 CREATE TABLE netblock_country (
     netblock TEXT NOT NULL PRIMARY KEY,
     country TEXT NOT NULL
-) STRICT;
+, imported INTEGER NOT NULL DEFAULT FALSE) STRICT;
 
 -- id is the number of the blob in every bitmap: 1 to 2^32-1, never given twice.
 CREATE TABLE blob (
@@ -136,6 +136,12 @@ CREATE INDEX manifest_blob_blob_id ON manifest_blob (blob_id);
 
 -- Manifests and small blobs, to be served without a mirror.
 CREATE TABLE body (
+    blob_id INTEGER NOT NULL PRIMARY KEY REFERENCES blob (id) ON DELETE CASCADE,
+    bytes BLOB NOT NULL
+) STRICT;
+
+-- The SHA-256 of each piece of a blob that is cut into pieces, with a check, as the tree keeps them.
+CREATE TABLE pieces (
     blob_id INTEGER NOT NULL PRIMARY KEY REFERENCES blob (id) ON DELETE CASCADE,
     bytes BLOB NOT NULL
 ) STRICT;
@@ -268,7 +274,7 @@ CREATE TABLE url_facts (
     multi_range TEXT,
     keeps_alive INTEGER,
     checked_at TEXT NOT NULL
-) STRICT;
+, certificate_ends_at TEXT) STRICT;
 
 -- What was asked of a host on a day (days since 1970, UTC), to keep to its budget.
 CREATE TABLE host_use (
@@ -331,3 +337,78 @@ CREATE TABLE suspicion (
     PRIMARY KEY (host_category_url_id, blob_id)
 ) STRICT;
 CREATE INDEX suspicion_blob_id ON suspicion (blob_id);
+
+-- What servers sent clients to fetch, by host and hour, in bytes: all; by clients of its own networks; by the
+-- others, with those who were sent elsewhere because there were too many.
+CREATE TABLE host_traffic (
+    host_id INTEGER NOT NULL REFERENCES host (id) ON DELETE CASCADE,
+    hour TEXT NOT NULL,
+    bytes INTEGER NOT NULL,
+    own_bytes INTEGER NOT NULL,
+    other_bytes INTEGER NOT NULL,
+    PRIMARY KEY (host_id, hour)
+) STRICT;
+
+-- So many of a thousand clients stay with a host; all where there is no row.
+CREATE TABLE host_load (
+    host_id INTEGER NOT NULL PRIMARY KEY REFERENCES host (id) ON DELETE CASCADE,
+    kept INTEGER NOT NULL
+) STRICT;
+
+-- What one server saw in some minutes: which networks of a region (a country, or AS and a number) were sent to a
+-- host, and which came back. Bitmaps of 256 bits.
+CREATE TABLE host_experience (
+    host_id INTEGER NOT NULL REFERENCES host (id) ON DELETE CASCADE,
+    region TEXT NOT NULL,
+    server INTEGER NOT NULL,
+    began_at TEXT NOT NULL,
+    asked BLOB NOT NULL,
+    failed BLOB NOT NULL,
+    PRIMARY KEY (host_id, region, server, began_at)
+) STRICT;
+
+-- Whose clients are not sent to a host for a while.
+CREATE TABLE host_demotion (
+    host_id INTEGER NOT NULL REFERENCES host (id) ON DELETE CASCADE,
+    region TEXT NOT NULL,
+    until TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    PRIMARY KEY (host_id, region)
+) STRICT;
+
+-- When a client last asked for a blob, as far as servers told. Lossy; no answer depends on it.
+CREATE TABLE demand (
+    blob_id INTEGER NOT NULL PRIMARY KEY REFERENCES blob (id) ON DELETE CASCADE,
+    asked_at TEXT NOT NULL
+) STRICT;
+
+-- Sites and hosts that an import keeps: mirrormanager_id is the id of the row in MirrorManager. All others are ours.
+CREATE TABLE imported_site (
+    site_id INTEGER NOT NULL PRIMARY KEY REFERENCES site (id) ON DELETE CASCADE,
+    mirrormanager_id INTEGER NOT NULL UNIQUE
+) STRICT;
+
+CREATE TABLE imported_host (
+    host_id INTEGER NOT NULL PRIMARY KEY REFERENCES host (id) ON DELETE CASCADE,
+    mirrormanager_id INTEGER NOT NULL UNIQUE
+) STRICT;
+
+-- Names of the accounts that may edit a site.
+CREATE TABLE site_admin (
+    site_id INTEGER NOT NULL REFERENCES site (id) ON DELETE CASCADE,
+    username TEXT NOT NULL,
+    PRIMARY KEY (site_id, username)
+) STRICT;
+
+-- Countries under embargo beside those of the configuration.
+CREATE TABLE embargoed_country (
+    country TEXT NOT NULL PRIMARY KEY
+) STRICT;
+
+-- Former names of repositories, answered as the repository until they expire.
+CREATE TABLE repository_alias (
+    alias TEXT NOT NULL PRIMARY KEY,
+    repository TEXT NOT NULL,
+    expires_at TEXT,
+    imported INTEGER NOT NULL DEFAULT FALSE
+) STRICT;

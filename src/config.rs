@@ -16,7 +16,9 @@ use serde_json::Value;
 
 pub use ranges::OutOfRange;
 
-use crate::{connector, crawler, database, exporter, geoip, notice, scanner, server, tree};
+use crate::{
+    bus, connector, crawler, database, exporter, geoip, importer, notice, puller, scanner, server, tree,
+};
 
 /// The configuration of Portolan: one TOML file in which every key may be left out.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
@@ -33,8 +35,14 @@ pub struct Config {
     pub tree: tree::Config,
     /// What mirrors can opt in to.
     pub category: Vec<exporter::CategoryConfig>,
-    /// When `portolan run` exports.
+    /// When `portolan run` and `portolan export --watch` export.
     pub export: ExportConfig,
+    /// Where the origin registry tells of pushes and deletions, by docker-distribution's notifications. `portolan
+    /// run` and `portolan export --watch` then export that repository within seconds.
+    pub hooks: server::hooks::HooksConfig,
+    /// A message bus on which pushes are announced, as fedora-messaging (AMQP). `portolan run` and `portolan export
+    /// --watch` listen to it, if the program was built with the cargo feature `amqp`.
+    pub bus: bus::BusConfig,
     /// How the tree is taken over into the database.
     pub scan: scanner::Config,
     /// How mirrors are looked at.
@@ -43,6 +51,8 @@ pub struct Config {
     pub notice: notice::Config,
     /// How it is kept known which URLs of mirrors answer. `portolan crawl` and `portolan run` do it.
     pub probe: crawler::ProbeConfig,
+    /// An instance of MirrorManager whose sites and hosts are imported. It is only read.
+    pub mirrormanager: importer::Config,
     /// How requests are answered.
     pub serve: server::Config,
     /// Where requests are answered.
@@ -53,15 +63,20 @@ pub struct Config {
     pub fallback: server::FallbackConfig,
     /// Where clients are: MaxMind's databases or others in that format. They are read again when they change.
     pub geoip: geoip::Config,
+    /// On the machine of a client: how `portolan pull` and `portolan agent` fetch images.
+    pub client: puller::Config,
+    /// On the machine of a client: what `portolan agent` stands in for, and where it answers.
+    pub agent: puller::agent::AgentConfig,
     /// What is logged.
     pub log: LogConfig,
 }
 
-/// When `portolan run` exports.
+/// When `portolan run` and `portolan export --watch` export.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ExportConfig {
-    /// How long `portolan run` waits between two exports: 1s to 720h.
+    /// How long they wait between two exports of all: 1s to 720h. With `[hooks]` it is the safety net for what was
+    /// not told.
     #[serde(serialize_with = "jiff::fmt::serde::duration::friendly::compact::required")]
     #[schemars(with = "String")]
     pub interval: SignedDuration,
@@ -164,8 +179,21 @@ impl Config {
                 Error::Environment { name: "PORTOLAN_DATABASE_URL", reason: error.to_string() }
             })?;
         }
+        if let Some(url) = variable("PORTOLAN_MIRRORMANAGER_URL") {
+            config.mirrormanager.database_url =
+                Some(url.parse().map_err(|error: database::DatabaseUrlError| Error::Environment {
+                    name: "PORTOLAN_MIRRORMANAGER_URL",
+                    reason: error.to_string(),
+                })?);
+        }
         if let Some(username) = variable("PORTOLAN_ORIGIN_USERNAME") {
             config.origin.username = username;
+        }
+        if let Some(url) = variable("PORTOLAN_BUS_URL") {
+            config.bus.url = url.into();
+        }
+        if let Some(token) = variable("PORTOLAN_HOOKS_TOKEN") {
+            config.hooks.token = token.into();
         }
         if let Some(url) = variable("PORTOLAN_MAIL_SERVER") {
             config.notice.mail_server = url.into();

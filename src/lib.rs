@@ -10,6 +10,7 @@ pub mod oci;
 pub mod mirrorlist;
 
 // Adapters, one kind of IO each.
+pub mod bus;
 pub mod connector;
 pub mod database;
 pub mod geoip;
@@ -17,9 +18,14 @@ pub mod notice;
 pub mod store;
 pub mod tree;
 
+// Composes two adapters.
+pub mod teller;
+
 // Services: they meet through database rows.
 pub mod crawler;
 pub mod exporter;
+pub mod importer;
+pub mod puller;
 pub mod scanner;
 pub mod server;
 

@@ -2,9 +2,9 @@
 # Installs what the tests need from Debian 12's packages. Safe to run again; starts no service.
 set -eu
 
-packages="aria2 ca-certificates crun curl docker-registry docker.io containerd fuse-overlayfs
- iproute2 netavark nginx-light podman postgresql postgresql-client python3-aiosmtpd python3-librepo rsync skopeo
- uidmap util-linux"
+packages="ansible-core ansible-lint apache2 aria2 ca-certificates crun curl docker-registry docker.io containerd
+ fuse-overlayfs gnupg iproute2 netavark nginx-light podman postgresql postgresql-client python3-aiosmtpd python3-librepo
+ rabbitmq-server rsync shellcheck skopeo strace systemd uidmap util-linux"
 
 missing=""
 for package in $packages; do

@@ -15,7 +15,7 @@ use portolan::{
         HostRows, HostUrlRow, RepositoryRow,
     },
     oci::Digest,
-    store::{Bodies, Store},
+    store::{Bodies, Record, Store},
 };
 use roaring::RoaringBitmap;
 
@@ -80,11 +80,11 @@ impl World {
             .zip(1..)
             .map(|((digest, size, kind), number)| BlobRow { digest, number, size, kind })
             .collect();
-        let rows = manifests.iter().map(|it| (hash(&Digest::of(it)), it.clone()));
+        let rows = manifests.iter().map(|it| (Record::Body, hash(&Digest::of(it)), it.clone()));
         Bodies::open(&store)
             .expect("the bodies")
             .0
-            .with(&store, |_| true, rows)
+            .with(&store, |_, _| true, rows)
             .expect("the bodies are written");
         let layers = blobs.iter().filter(|it| it.kind == BlobKind::Blob).map(BlobRow::name).collect();
         let manifest = Digest::of(&manifests[0]);
@@ -227,6 +227,8 @@ fn hosts(size: Size, dice: &mut Dice) -> HostRows {
             daily_bytes: None,
             max_file_size: None,
             clean_since: 0,
+            kept: 1_000,
+            demoted: Vec::new(),
             categories: vec![category],
         }
     };

@@ -1,9 +1,6 @@
 //! Values of arguments that have no type of their own.
 
-use crate::mirror::{Country, is_invisible};
-
-/// How long a page's address may be, in bytes.
-const PAGE_LENGTH: usize = 500;
+use crate::mirror::{Country, PAGE_LENGTH, is_invisible, is_page};
 
 /// How long a mail address may be, in bytes (RFC 5321 section 4.5.3.1.3, without the brackets).
 const CONTACT_LENGTH: usize = 254;
@@ -13,13 +10,10 @@ const WORDS_LENGTH: usize = 1_000;
 
 /// A page for people.
 pub(super) fn page(text: &str) -> Result<String, String> {
-    let is_web = |it: &url::Url| matches!(it.scheme(), "https" | "http") && it.username().is_empty();
-    let plain = text.len() <= PAGE_LENGTH && !text.contains(|it: char| it.is_control() || it.is_whitespace());
-    match url::Url::parse(text).ok().filter(is_web).filter(|_| plain) {
-        Some(_) => Ok(text.to_owned()),
-        None => Err(format!(
-            "a page looks like https://www.example.org/ and has at most {PAGE_LENGTH} characters"
-        )),
+    if is_page(text) {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("a page looks like https://www.example.org/ and has at most {PAGE_LENGTH} characters"))
     }
 }
 

@@ -17,6 +17,7 @@ use crate::{
         crawl::{self, Holdings},
         host, host_category,
         propagation::{self, Propagation},
+        weight::{self, Weight},
     },
     mirror::{CategoryId, CategoryName, CrawlState, HostName, Serial},
     mirrorlist::{HeldTag, PublishRules},
@@ -75,8 +76,10 @@ struct View {
     visible: bool,
     serial: Serial,
     retired_at: Option<Time>,
-    files: usize,
-    bytes: u64,
+    /// Manifests and blobs.
+    files: u64,
+    #[serde(flatten)]
+    weight: Weight,
     repositories: Vec<RepositoryName>,
     hosts: Vec<Carrier>,
     /// The newest states, newest first, and who held each since when.
@@ -158,8 +161,12 @@ fn show(database: &Database, category: Category, rules: &PublishRules) -> anyhow
         .add_row([table::cell("visible"), table::flag(view.visible)])
         .add_row([table::cell("retired"), table::optional(view.retired_at.map(table::time))])
         .add_row([table::cell("serial"), table::cell(view.serial)])
+        .add_row([table::cell("tags"), table::cell(view.weight.tags)])
+        .add_row([table::cell("manifests"), table::cell(view.weight.manifests)])
+        .add_row([table::cell("blobs"), table::cell(view.weight.blobs)])
         .add_row([table::cell("files"), table::cell(view.files)])
-        .add_row([table::cell("bytes"), table::cell(view.bytes)])
+        .add_row([table::cell("bytes"), table::cell(view.weight.bytes)])
+        .add_row([table::cell("shared with others"), table::cell(view.weight.shared_bytes)])
         .add_row([table::cell("repositories"), table::lines(&view.repositories)]);
     let mut hosts = table::list(&["HOST", "STATE", "SERIAL", "HELD", "HELD AT", "REASON"]);
     for carrier in &view.hosts {
@@ -214,10 +221,10 @@ fn change(database: &Database, category: &Category, edit: CategoryEdit) -> anyho
 
 fn load(database: &Database, category: Category) -> anyhow::Result<View> {
     let Category { id, name, description, visible, serial, retired_at, .. } = category;
-    let (blobs, repositories, hosts, propagation) = database.read(|it| {
-        let blobs = crawl::load_category(it, id)?.blobs;
+    let (weight, repositories, hosts, propagation) = database.read(|it| {
+        let weight = weight::load(it, id)?;
         let propagation = propagation::list(it, id, STATES_SHOWN)?;
-        Ok((blobs, category::list_repositories(it, id)?, list_carriers(it, id, &name)?, propagation))
+        Ok((weight, category::list_repositories(it, id)?, list_carriers(it, id, &name)?, propagation))
     })?;
     Ok(View {
         name,
@@ -225,8 +232,8 @@ fn load(database: &Database, category: Category) -> anyhow::Result<View> {
         visible,
         serial,
         retired_at,
-        files: blobs.len(),
-        bytes: blobs.iter().map(|it| it.size).sum(),
+        files: weight.manifests + weight.blobs,
+        weight,
         repositories,
         hosts,
         propagation,

@@ -6,6 +6,7 @@ use std::{
 
 use super::{log_filter, print, print_json, render_error, serve};
 use crate::{
+    bus::Bus,
     config::{Config, DEFAULT_FILE},
     connector::Registry,
     crawler::Crawler,
@@ -60,7 +61,10 @@ fn judge(config: &Config) -> Vec<String> {
     let results = [
         exporter.map_err(anyhow::Error::from),
         server::check(&serve::settings(config.clone())).map_err(anyhow::Error::from),
+        server::hooks::check(&config.hooks).map_err(anyhow::Error::from),
+        Bus::new(&config.bus).map(drop).map_err(anyhow::Error::from),
         Crawler::new(config.crawl.clone()).map(drop).map_err(anyhow::Error::from),
+        config.client.check().map_err(anyhow::Error::from),
         log_filter(config).map(drop),
     ];
     results.into_iter().filter_map(Result::err).map(|it| render_error(&it)).collect()
@@ -116,6 +120,11 @@ mod tests {
         let twice = "[[category]]\nname = \"fedora\"\n".repeat(2);
         check(&origin(&twice), "category fedora is configured twice");
         check("[[category]]\nname = \"fedora\"", "no origin registry is named");
+        check("[hooks]\ntoken = \"short\"", "`token` in [hooks] has 5 characters: it needs 16 or more");
+        check("[hooks]\ntoken = \"sixteen letters \"", "`token` in [hooks] has 16 characters");
+        check("[bus]\nurl = \"amqp://bus.example\"", "in [bus]");
+        check("[client]\nsigned_by = [\"@/words\"]", "/words in [client]: it is no public key");
+        check("[client]\nca_file = \"@/gone\"", "/gone");
         check("[log]\nfilter = \"info,,=x=y\"", "log.filter in the configuration");
 
         assert!(faults("").is_empty() && faults(&tls("key.pem")).is_empty());

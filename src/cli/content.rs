@@ -13,10 +13,11 @@ use crate::{
         Connection, Database, Part, QueryResult, Sha256, Time, content,
         crawl::{self, Holdings},
         host,
+        repository_alias::{self, RepositoryAlias},
         withdrawal::{self, Withdrawal},
     },
     mirror::HostName,
-    oci::{Digest, Reference},
+    oci::{Digest, Reference, RepositoryName},
     tree::{CANARY_DIGEST, Tree},
 };
 
@@ -43,6 +44,23 @@ pub(super) enum Command {
         /// Of a manifest or blob
         digest: Digest,
     },
+    /// Answer a repository by a former name, too; one that is called so goes before
+    Alias {
+        /// The former name
+        alias: RepositoryName,
+        /// What it is called now
+        repository: RepositoryName,
+        /// For so long, as 90d; without it for ever
+        #[arg(long = "for", value_name = "DURATION", value_parser = lifetime)]
+        lifetime: Option<jiff::SignedDuration>,
+    },
+    /// Answer a repository by a former name no more
+    Unalias {
+        /// The former name
+        alias: RepositoryName,
+    },
+    /// List the former names of repositories
+    Aliases,
     /// Answer a tag's new manifest at once, whatever its category's rule says: for security fixes
     Publish {
         /// `fedora`, `fedora:41`
@@ -70,6 +88,9 @@ fn answer(command: Command, database: &Database, tree: &Tree) -> anyhow::Result<
         Command::List => list(database),
         Command::Withdraw { digest, reason, legal } => withdraw(database, tree, digest, &reason, legal),
         Command::Restore { digest } => restore(database, tree, digest),
+        Command::Alias { alias, repository, lifetime } => set_alias(database, alias, repository, lifetime),
+        Command::Unalias { alias } => remove_alias(database, &alias),
+        Command::Aliases => list_aliases(database),
         Command::Publish { image } => publish(database, &image),
     }
 }
@@ -154,6 +175,62 @@ fn tell_tree(database: &Database, tree: &Tree, answer: Answer) -> anyhow::Result
     let withdrawn = database.read(withdrawal::list)?;
     tree.replace_withdrawn(&withdrawn.into_iter().map(|it| it.digest.into()).collect())?;
     Ok(answer.line("the next export follows"))
+}
+
+/// So long a former name may live: a hundred years.
+const LONGEST_LIFE: jiff::SignedDuration = jiff::SignedDuration::from_hours(876_000);
+
+fn lifetime(text: &str) -> Result<jiff::SignedDuration, String> {
+    // A day is 24 hours here, for clocks that are set forward do not matter.
+    let duration = match text.strip_suffix('d').and_then(|it| it.parse::<u32>().ok()) {
+        Some(days) => jiff::SignedDuration::from_hours(i64::from(days) * 24),
+        None => text.parse().map_err(|_| "a duration has units: 90d".to_owned())?,
+    };
+    let is_sane = duration.is_positive() && duration <= LONGEST_LIFE;
+    if is_sane { Ok(duration) } else { Err("it is more than nothing, and at most 36500d".to_owned()) }
+}
+
+fn set_alias(
+    database: &Database,
+    alias: RepositoryName,
+    repository: RepositoryName,
+    lifetime: Option<jiff::SignedDuration>,
+) -> anyhow::Result<Answer> {
+    if alias == repository {
+        bail!("{alias} is called so already");
+    }
+    let end = lifetime.map(|it| jiff::Timestamp::now().checked_add(it)).transpose().context("too long")?;
+    let row = RepositoryAlias { alias, repository, expires_at: end.map(Time::from), imported: false };
+    database.write(Part::Hosts, |it| repository_alias::set(it, &row))?;
+    let until = row.expires_at.map(|it| format!(" until {}", table::time(it))).unwrap_or_default();
+    let RepositoryAlias { alias, repository, .. } = &row;
+    Ok(Answer::new(&row)?.line(format_args!("{alias} is answered as {repository}{until}")))
+}
+
+fn remove_alias(database: &Database, alias: &RepositoryName) -> anyhow::Result<Answer> {
+    match database.read(|it| repository_alias::find(it, alias))? {
+        None => bail!("{alias} is no former name; `portolan content aliases` lists them"),
+        Some(row) if row.imported => bail!(
+            "{alias} comes from MirrorManager, and would come back with the next import: remove its repository_redirect \
+             there, or set what goes before it by `portolan content alias`"
+        ),
+        Some(_) => database.write(Part::Hosts, |it| repository_alias::delete(it, alias))?,
+    };
+    Ok(Answer::message(&format!("{alias} is answered no more"))?)
+}
+
+fn list_aliases(database: &Database) -> anyhow::Result<Answer> {
+    let aliases = database.read(repository_alias::list)?;
+    let mut rows = table::list(&["FORMER NAME", "REPOSITORY", "UNTIL", "FROM"]);
+    for alias in &aliases {
+        rows.add_row([
+            table::cell(&alias.alias),
+            table::cell(&alias.repository),
+            table::optional(alias.expires_at.map(table::time)),
+            table::cell(if alias.imported { "MirrorManager" } else { "here" }),
+        ]);
+    }
+    Ok(Answer::new(&aliases)?.list(rows, "no repository has a former name"))
 }
 
 fn publish(database: &Database, image: &str) -> anyhow::Result<Answer> {

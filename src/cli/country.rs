@@ -13,6 +13,10 @@ use crate::{
     mirror::{Continent, Country, Netblock},
 };
 
+/// Why a row is not taken away.
+const IMPORTED: &str = "comes from MirrorManager, and would come back with the next import: change it there, or set what \
+                        goes before it by";
+
 #[derive(Subcommand)]
 pub(super) enum Command {
     /// List what differs from the map and from GeoIP
@@ -57,6 +61,10 @@ pub(super) fn answer(command: Command, database: &Database) -> anyhow::Result<An
             format!("{country} counts to {continent} now")
         }
         Command::Unredirect { country } => {
+            let imported = database.read(|it| country::list_continent_redirects_by(it, true))?;
+            if imported.iter().any(|it| it.0 == country) {
+                bail!("{country} {IMPORTED} `portolan country redirect`");
+            }
             if database.write(Part::Hosts, |it| country::delete_continent_redirect(it, country))? == 0 {
                 bail!("{country} is not redirected; `portolan country list` shows all");
             }
@@ -67,6 +75,10 @@ pub(super) fn answer(command: Command, database: &Database) -> anyhow::Result<An
             format!("{netblock} counts to {country} now")
         }
         Command::Unassign { netblock } => {
+            let imported = database.read(|it| country::list_netblock_countries_by(it, true))?;
+            if imported.iter().any(|it| it.0 == netblock) {
+                bail!("{netblock} {IMPORTED} `portolan country assign`");
+            }
             if database.write(Part::Hosts, |it| country::delete_netblock_country(it, &netblock))? == 0 {
                 bail!("{netblock} is assigned to no country; `portolan country list` shows all");
             }

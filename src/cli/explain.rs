@@ -88,6 +88,8 @@ pub(super) fn run(options: &Options, config: &Config) -> anyhow::Result<ExitCode
     let database = open_database(config)?;
     let snapshot = load(&database, &serve::publish_rules(config))?;
     let (name, reference) = parse_image(&options.image)?;
+    let now = jiff::Timestamp::now().as_second();
+    let name = snapshot.find_alias(&name, now).cloned().unwrap_or(name);
     let blob = find(&snapshot, &name, &reference)?;
     let policy = Policy {
         http_mirrors: config.serve.http_mirrors,
@@ -97,7 +99,6 @@ pub(super) fn run(options: &Options, config: &Config) -> anyhow::Result<ExitCode
     let found = GeoIp::open(&config.geoip)?.find(options.ip);
     let location = Location { country: found.country, place: found.place, asn: found.asn };
     let scheme = if options.http { Scheme::Http } else { Scheme::Https };
-    let now = jiff::Timestamp::now().as_second();
     let client = Client::new(&snapshot.hosts, options.ip, location, scheme, now, &policy);
     let mut explanation = explain(&database, &snapshot, &client, &name, blob)?;
     if let Reference::Tag(tag) = &reference {

@@ -1,7 +1,9 @@
 //! The command line. One file a command; each says what it prints to people and to programs.
 
+mod agent;
 mod argument;
 mod category;
+mod changes;
 mod config;
 mod content;
 mod country;
@@ -9,9 +11,15 @@ mod crawl;
 mod demo;
 mod explain;
 mod export;
+mod follow;
 mod host;
+mod import;
+mod imported;
 mod netblock;
+mod news;
+mod plan;
 mod progress;
+mod pull;
 mod run;
 mod scan;
 mod serve;
@@ -76,8 +84,22 @@ enum Command {
     Content(Noun<content::Command>),
     /// Countries of networks, and continents of countries, over GeoIP and the map
     Country(Noun<country::Command>),
+    /// Take over what another program knows of mirrors
+    #[command(subcommand)]
+    Import(import::Command),
     /// Say which mirrors a client gets for an image, and why not the others
     Explain(explain::Options),
+    /// Bring an image from the mirrors to disk, whatever some of them do
+    ///
+    /// Exit codes: 0: the image is there, every byte verified. 1: something failed, as the message says. 2: wrong
+    /// arguments. 3: the registry has no such image, or none for the platform. 4: no source was left that sends the
+    /// right bytes. 5: no key of `signed_by` in [client] has signed it. 130: interrupted by Ctrl-C. After 1, 4 and 130
+    /// the next pull goes on from what has come.
+    Pull(pull::Options),
+    /// Let the container engines of this machine pull through all mirrors, whatever some of them do
+    ///
+    /// Runs until it is stopped. `portolan agent setup` says how engines are told to ask it.
+    Agent(agent::Options),
     /// Show all of it on this machine, with nothing installed: a registry, three mirrors and ourselves
     Demo(demo::Options),
     /// Bring the database's tables up to date
@@ -112,22 +134,52 @@ fn execute(cli: Cli) -> anyhow::Result<ExitCode> {
         return config::run(&command, cli.config.as_deref());
     }
     let config = Config::load(cli.config.as_deref(), |name| std::env::var(name).ok())?;
-    start_log(&config, matches!(cli.command, Command::Serve | Command::Run))?;
+    start_log(&config, is_service(&cli.command))?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.context("starting the threads")?;
     runtime.block_on(dispatch(cli.command, config))
 }
 
+/// Does it run for long, and log?
+fn is_service(command: &Command) -> bool {
+    match command {
+        Command::Serve | Command::Run => true,
+        Command::Agent(options) => options.is_service(),
+        Command::Export(options) => options.is_service(),
+        _ => false,
+    }
+}
+
 async fn dispatch(command: Command, config: Config) -> anyhow::Result<ExitCode> {
     match command {
-        Command::Export(options) => export::run(&options, &config).await,
+        Command::Export(options) => export::run(&options, config).await,
         Command::Scan(options) => scan::run(&options, &config),
         Command::Crawl(options) => crawl::run(&options, &config).await,
         Command::Serve => serve::run(config).await,
         Command::Run => run::run(config).await,
-        Command::Site(noun) => done(site::run(noun.command, &open_database(&config)?, noun.json)),
-        Command::Host(noun) => done(host::run(noun.command, &open_database(&config)?, noun.json)),
-        Command::Netblock(noun) => done(netblock::run(noun.command, &open_database(&config)?, noun.json)),
+        Command::Site(noun) => {
+            let database = open_database(&config)?;
+            done(
+                news::telling(&config, &database, async { site::run(noun.command, &database, noun.json) })
+                    .await,
+            )
+        }
+        Command::Host(noun) => {
+            let database = open_database(&config)?;
+            done(
+                news::telling(&config, &database, async { host::run(noun.command, &database, noun.json) })
+                    .await,
+            )
+        }
+        Command::Netblock(noun) => {
+            let database = open_database(&config)?;
+            done(
+                news::telling(&config, &database, async {
+                    netblock::run(noun.command, &database, noun.json)
+                })
+                .await,
+            )
+        }
         Command::Category(noun) => {
             let rules = serve::publish_rules(&config);
             done(category::run(noun.command, &open_database(&config)?, &rules, noun.json))
@@ -137,7 +189,10 @@ async fn dispatch(command: Command, config: Config) -> anyhow::Result<ExitCode> 
             done(content::run(noun.command, &open_database(&config)?, &tree, noun.json))
         }
         Command::Country(noun) => done(country::run(noun.command, &open_database(&config)?, noun.json)),
+        Command::Import(command) => import::run(command, &config).await,
         Command::Explain(options) => explain::run(&options, &config),
+        Command::Pull(options) => pull::run(&options, &config).await,
+        Command::Agent(options) => agent::run(options, &config).await,
         Command::Demo(options) => demo::run(options).await.map(|()| ExitCode::SUCCESS),
         Command::Migrate => migrate(&config),
         Command::Config(_) => Ok(ExitCode::SUCCESS),

@@ -76,7 +76,7 @@ pub(super) fn run(command: Command, database: &Database, json: bool) -> anyhow::
 pub(super) fn answer(command: Command, database: &Database) -> anyhow::Result<Answer> {
     match command {
         Command::Add { host, netblock, name } => {
-            let host = host::find(database, &host)?;
+            let host = host::find_own(database, &host)?;
             let row =
                 database.write(Part::Hosts, |it| host_netblock::insert(it, host.id, &netblock, &name))?;
             let message = format!("added {netblock} to {}", host.name);
@@ -89,6 +89,7 @@ pub(super) fn answer(command: Command, database: &Database) -> anyhow::Result<An
             Ok(Answer::new(&view)?.table(rows(&[view])))
         }
         Command::Edit { host, netblock, name } => {
+            host::find_own(database, &host)?;
             let (host, row) = find(database, &host, &netblock)?;
             let change = HostNetblockChange { name: Some(name.clone()), netblock: None };
             database.write(Part::Hosts, |it| host_netblock::update(it, row.id, &change))?;
@@ -96,6 +97,7 @@ pub(super) fn answer(command: Command, database: &Database) -> anyhow::Result<An
             Ok(Answer::new(&view(&host, HostNetblock { name, ..row }))?.line(message))
         }
         Command::Remove { host, netblock } => {
+            host::find_own(database, &host)?;
             let (host, row) = find(database, &host, &netblock)?;
             database.write(Part::Hosts, |it| host_netblock::delete(it, row.id))?;
             Ok(Answer::message(&format!("removed {netblock} from {}", host.name))?)

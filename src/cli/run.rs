@@ -1,18 +1,20 @@
-use std::{process::ExitCode, sync::Arc, time::Duration};
+use std::{process::ExitCode, sync::Arc};
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use tokio::sync::watch;
 
-use super::{open_database, seed, serve, stopped};
+use super::{
+    follow::{Listening, until},
+    import, open_database, render_error, seed, serve, stopped,
+};
 use crate::{
     config::Config,
     crawler::{self, Crawler, Prober},
     database::Database,
-    exporter::{self, Exporter},
+    exporter::Exporter,
+    importer::{self, Importer},
     mirror::HostName,
-    scanner::{self, Outcome},
     server,
-    tree::Tree,
 };
 
 /// The stages as loops in one process. A stage that fails says so in the log and tries again at its
@@ -31,46 +33,24 @@ pub(super) async fn run(config: Config) -> anyhow::Result<ExitCode> {
     };
     let crawler = Crawler::new(config.crawl.clone())?.with_notices(&config.notice)?;
     let prober = Prober::new(&config.crawl, &config.probe, config.serve.embargoed.clone())?;
+    let origin = Listening::new(exporter, config.clone(), database.clone())?;
     let (stop, stopping) = watch::channel(false);
 
-    let content = tokio::spawn(follow_origin(exporter, config.clone(), database.clone(), stopping.clone()));
+    let content = tokio::spawn(origin.run(stopping.clone()));
     let options = crawler::Options {
         hosts: Vec::new(),
         embargoed: config.serve.embargoed.clone(),
         seed: seed(),
         clock: Timestamp::now,
     };
-    let mirrors = tokio::spawn(follow_mirrors(crawler, options, database.clone(), stopping));
+    let mirrors = tokio::spawn(follow_mirrors(crawler, options, database.clone(), stopping.clone()));
+    let network = tokio::spawn(follow_mirrormanager(config.clone(), database.clone(), stopping));
     let probing = prober.start(database.clone(), seed(), Timestamp::now);
     let served = server::serve(serve::settings(config), database, serve::announce, signal).await;
     stop.send_replace(true);
-    let _ = tokio::join!(content, mirrors, probing.stop());
+    let _ = tokio::join!(content, mirrors, network, probing.stop());
     served?;
     Ok(ExitCode::SUCCESS)
-}
-
-/// Exports and scans, again and again.
-async fn follow_origin(
-    exporter: Option<Exporter>,
-    config: Config,
-    database: Arc<Database>,
-    stopping: watch::Receiver<bool>,
-) {
-    while !*stopping.borrow() {
-        if let Some(exporter) = &exporter {
-            let export = exporter.run(Timestamp::now(), &Quiet);
-            // An export may be dropped at any moment; the next one goes on where it stood.
-            tokio::select! {
-                result = export => log_export(result),
-                () = until(stopping.clone()) => return,
-            }
-        }
-        let (tree, limit, database) =
-            (Tree::open(&config.tree), config.scan.small_blob_limit, database.clone());
-        let scan = tokio::task::spawn_blocking(move || scanner::scan(&tree, &database, limit)).await;
-        log_scan(scan);
-        pause(config.export.interval, stopping.clone()).await;
-    }
 }
 
 /// Crawls hosts as they are due; a scan that brings something new makes them so.
@@ -84,67 +64,37 @@ async fn follow_mirrors(
     crawler.finish().await;
 }
 
-async fn pause(interval: SignedDuration, stopping: watch::Receiver<bool>) {
-    // Never a busy loop, whatever the configuration says.
-    let interval = Duration::try_from(interval).unwrap_or_default().max(Duration::from_secs(1));
-    let _ = tokio::time::timeout(interval, until(stopping)).await;
-}
-
-async fn until(mut stopping: watch::Receiver<bool>) {
-    let _ = stopping.wait_for(|it| *it).await;
-}
-
-fn log_export(result: Result<exporter::Summary, exporter::Error>) {
-    match result {
-        Ok(summary) => {
-            for fault in &summary.faults {
-                tracing::warn!(%fault, "an image was not exported");
-            }
-            for pattern in &summary.unmatched {
-                tracing::warn!("{pattern}");
-            }
-            for refusal in &summary.refused {
-                tracing::error!("not exported: {refusal}");
-            }
-            let changed = summary.categories.iter().filter(|it| it.changed).count();
-            tracing::info!(changed, bytes = summary.fetched.bytes, "exported");
-        }
-        Err(error) => tracing::error!(%error, "the export failed"),
+/// Imports from MirrorManager, if there is one.
+async fn follow_mirrormanager(config: Config, database: Arc<Database>, stopping: watch::Receiver<bool>) {
+    let Some(source) = config.mirrormanager.database_url.clone() else { return };
+    let importer = Importer::new(source, config.mirrormanager.categories.clone());
+    let interval = config.mirrormanager.watch;
+    let tell = |result| {
+        log_import(result);
+        Ok(())
+    };
+    tokio::select! {
+        _ = import::follow(&importer, &database, &config, importer::Options::default(), interval, tell) => {}
+        () = until(stopping) => {}
     }
 }
 
-fn log_scan(result: Result<Result<scanner::Summary, scanner::Error>, tokio::task::JoinError>) {
+fn log_import(result: anyhow::Result<importer::Summary>) {
     match result {
-        Ok(Ok(summary)) => {
-            for category in &summary.categories {
-                if let Outcome::Refused { reason } = &category.outcome {
-                    tracing::warn!(category = %category.name, reason, "a category was not scanned");
-                }
+        Ok(summary) => {
+            for change in &summary.changes {
+                let importer::Change { verb, noun, name, details, .. } = change;
+                tracing::info!(?verb, ?noun, name, ?details, "imported");
             }
-            let changed = summary.categories.iter().filter(|it| it.outcome != Outcome::Unchanged).count();
-            tracing::info!(changed, "scanned");
+            let importer::Summary { added, changed, gone, skipped, .. } = &summary;
+            tracing::info!(added, changed, gone, skipped = skipped.len(), "imported from MirrorManager");
         }
-        Ok(Err(error)) => tracing::error!(%error, "the scan failed"),
-        Err(error) => tracing::error!(%error, "the scan ended early"),
+        Err(error) => tracing::error!("the import from MirrorManager failed: {}", render_error(&error)),
     }
 }
 
 /// The log has what is to be told.
 struct Quiet;
-
-impl exporter::Observer for Quiet {
-    fn started(&self, transfer: &exporter::Transfer) {
-        tracing::info!(repository = %transfer.repository, digest = %transfer.digest, bytes = transfer.size, "fetching");
-    }
-
-    fn advanced(&self, _: &exporter::Transfer, _: u64) {}
-
-    fn finished(&self, _: &exporter::Transfer) {}
-
-    fn note(&self, text: &str) {
-        tracing::info!("{text}");
-    }
-}
 
 impl crawler::Observer for Quiet {
     fn started(&self, _: usize) {}

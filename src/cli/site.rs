@@ -5,12 +5,13 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 
 use super::{
-    argument, suggestion,
+    argument, imported, suggestion,
     table::{self, Answer},
 };
 use crate::{
     database::{
         Database, Part, Time, host,
+        imported::{find_site, list_admins},
         site::{self, NewSite, Site, SiteChange},
     },
     mirror::{HostName, SiteName},
@@ -83,6 +84,10 @@ struct View {
     user_active: bool,
     admin_active: bool,
     created_at: Time,
+    /// Its id in MirrorManager, if it comes from there.
+    mirrormanager_id: Option<i64>,
+    /// Names of the accounts that may edit it.
+    admins: Vec<String>,
     hosts: Vec<HostName>,
 }
 
@@ -95,8 +100,8 @@ pub(super) fn answer(command: Command, database: &Database) -> anyhow::Result<An
         Command::Add { name, url, private } => add(database, name, url, private),
         Command::List => list(database),
         Command::Show { name } => show(database, &find(database, &name)?),
-        Command::Edit { name, edit } => change(database, &find(database, &name)?, edit),
-        Command::Remove { name, with_hosts } => remove(database, &find(database, &name)?, with_hosts),
+        Command::Edit { name, edit } => change(database, &find_own(database, &name)?, edit),
+        Command::Remove { name, with_hosts } => remove(database, &find_own(database, &name)?, with_hosts),
     }
 }
 
@@ -109,6 +114,13 @@ pub(super) fn find(database: &Database, name: &SiteName) -> anyhow::Result<Site>
             Err(suggestion::unknown("site", name, sites.iter().map(|it| &it.name)))
         }
     }
+}
+
+/// The same, unless it comes from elsewhere.
+fn find_own(database: &Database, name: &SiteName) -> anyhow::Result<Site> {
+    let site = find(database, name)?;
+    imported::refuse_site(database, &site)?;
+    Ok(site)
 }
 
 fn add(database: &Database, name: SiteName, url: Option<String>, private: bool) -> anyhow::Result<Answer> {
@@ -144,6 +156,8 @@ fn show(database: &Database, site: &Site) -> anyhow::Result<Answer> {
         .add_row([table::cell("by its admins"), table::switch(view.user_active)])
         .add_row([table::cell("by operators"), table::switch(view.admin_active)])
         .add_row([table::cell("added"), table::cell(table::time(view.created_at))])
+        .add_row([table::cell("from"), table::optional(table::origin("site", view.mirrormanager_id))])
+        .add_row([table::cell("accounts"), table::lines(&view.admins)])
         .add_row([table::cell("hosts"), table::lines(&view.hosts)]);
     Ok(Answer::new(&view)?.table(rows))
 }
@@ -183,8 +197,13 @@ fn remove(database: &Database, site: &Site, with_hosts: bool) -> anyhow::Result<
 }
 
 fn load(database: &Database, site: &Site) -> anyhow::Result<View> {
-    let hosts = database.read(|it| host::list_of_site(it, site.id))?;
+    let (hosts, mirrormanager_id, admins) = database.read(|it| {
+        let id = find_site(it, site.id)?;
+        Ok((host::list_of_site(it, site.id)?, id, list_admins(it, site.id)?))
+    })?;
     Ok(View {
+        mirrormanager_id,
+        admins,
         name: site.name.clone(),
         url: site.org_url.clone(),
         private: site.private,

@@ -120,6 +120,11 @@ pub(super) fn cell(value: impl Display) -> Cell {
     Cell::new(printable(&value.to_string()))
 }
 
+/// Where a thing comes from, if it is not ours.
+pub(super) fn origin(noun: &str, mirrormanager_id: Option<i64>) -> Option<String> {
+    mirrormanager_id.map(|id| format!("MirrorManager ({noun} {id} there)"))
+}
+
 /// A value that may be missing.
 pub(super) fn optional(value: Option<impl Display>) -> Cell {
     value.map_or_else(|| Cell::new("-"), cell)

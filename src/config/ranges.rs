@@ -29,8 +29,12 @@ const CRAWL_TIMEOUT: RangeInclusive<SignedDuration> =
 const CRAWL_HOST_TIMEOUT: RangeInclusive<SignedDuration> =
     SignedDuration::from_secs(1)..=SignedDuration::from_hours(24);
 const CRAWL_REQUESTS: RangeInclusive<u64> = 100..=1_000_000;
+const CRAWL_FILL: RangeInclusive<u8> = 0..=100;
 /// In bytes.
 const CRAWL_BYTES: RangeInclusive<u64> = 0..=64 * 1024 * 1024 * 1024;
+/// Of `[[category]]`.
+const MAX_AGE: RangeInclusive<SignedDuration> =
+    SignedDuration::from_hours(1)..=SignedDuration::from_hours(87_600);
 /// Of `[[category]] publish`.
 const PUBLISH_HOSTS: RangeInclusive<usize> = 1..=10_000;
 const PUBLISH_SHARE: RangeInclusive<usize> = 1..=100;
@@ -57,6 +61,10 @@ const SERVE_REPORT_MAX_AGE: RangeInclusive<SignedDuration> =
     SignedDuration::from_mins(1)..=SignedDuration::from_hours(168);
 const SERVE_DRAIN: RangeInclusive<SignedDuration> = SignedDuration::ZERO..=SignedDuration::from_hours(1);
 
+/// Between two imports.
+const MIRRORMANAGER_WATCH: RangeInclusive<SignedDuration> =
+    SignedDuration::from_secs(1)..=SignedDuration::from_hours(24);
+
 /// A value that cannot be meant.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("{key} = {value} is out of range: it can be {least} to {most}")]
@@ -70,7 +78,8 @@ pub struct OutOfRange {
 
 /// Is every number and duration within its range?
 pub(super) fn check(config: &Config) -> Result<(), OutOfRange> {
-    let Config { database, origin, tree, export, scan, crawl, notice, probe, serve, .. } = config;
+    let Config { database, origin, tree, export, scan, crawl, mirrormanager, notice, probe, serve, .. } =
+        config;
     within("database.connections", &database.connections, &DATABASE_CONNECTIONS)?;
     within("origin.connections", &origin.connections, &ORIGIN_CONNECTIONS)?;
     within("tree.keep_former", &tree.keep_former, &KEEP_FORMER)?;
@@ -86,6 +95,7 @@ pub(super) fn check(config: &Config) -> Result<(), OutOfRange> {
     within("crawl.history", &crawl.history, &CRAWL_HISTORY)?;
     within("crawl.timeout", &crawl.timeout, &CRAWL_TIMEOUT)?;
     within("crawl.host_timeout", &crawl.host_timeout, &CRAWL_HOST_TIMEOUT)?;
+    within("mirrormanager.watch", &mirrormanager.watch, &MIRRORMANAGER_WATCH)?;
     within("notice.timeout", &notice.timeout, &NOTICE_TIMEOUT)?;
     within("serve.report_max_age", &serve.report_max_age, &SERVE_REPORT_MAX_AGE)?;
     within("probe.interval", &probe.interval, &PROBE_INTERVAL)?;
@@ -94,10 +104,13 @@ pub(super) fn check(config: &Config) -> Result<(), OutOfRange> {
     within("probe.at_once", &probe.at_once, &PROBE_AT_ONCE)?;
     within("crawl.requests_per_day", &crawl.requests_per_day, &CRAWL_REQUESTS)?;
     within("crawl.bytes_per_day", &crawl.bytes_per_day, &CRAWL_BYTES)?;
+    within("crawl.fill", &crawl.fill, &CRAWL_FILL)?;
     within("serve.max_urls", &serve.max_urls, &SERVE_MAX_URLS)?;
     within("serve.workers", &serve.workers, &SERVE_WORKERS)?;
     within("serve.drain", &serve.drain, &SERVE_DRAIN)?;
     check_repeat(&serve.repeat)?;
+    let ages = config.category.iter().filter_map(|it| it.max_age);
+    ages.into_iter().try_for_each(|it| within("category.max_age", &it, &MAX_AGE))?;
     config.category.iter().filter_map(|it| it.publish.as_ref()).try_for_each(check_publish)
 }
 
@@ -175,6 +188,7 @@ mod tests {
         check("probe.at_once", Some("0"), "1", "1000", "1001");
         check("crawl.requests_per_day", Some("99"), "100", "1000000", "1000001");
         check("crawl.bytes_per_day", None, "0", "68719476736", "68719476737");
+        check("crawl.fill", None, "0", "100", "101");
         check("serve.max_urls", Some("0"), "1", "1000", "1001");
         check("serve.workers", None, "0", "1024", "1025");
         check("serve.report_max_age", Some("\"59s\""), "\"1m\"", "\"168h\"", "\"168h 1s\"");
@@ -202,6 +216,16 @@ mod tests {
         ] {
             assert!(judge(rule).unwrap_err().starts_with(&format!("{key} is out of range")), "{rule}");
         }
+    }
+
+    #[test]
+    fn ages_that_cannot_be_meant_are_refused() {
+        let judge = |age: &str| {
+            let text = format!("[[category]]\nname = \"a\"\nmax_age = \"{age}\"\n");
+            super::check(&Config::parse(&text).unwrap()).map_err(|it| it.to_string())
+        };
+        assert_eq!((judge("1h"), judge("87600h")), (Ok(()), Ok(())));
+        assert!(judge("59m").unwrap_err().starts_with("category.max_age = 59m is out of range"));
     }
 
     #[test]

@@ -21,6 +21,14 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// The authorities for the service cannot be read.
+    #[error("ca_file of [client], {}: {reason}", path.display())]
+    CaFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The HTTP client cannot be made.
     #[error("the HTTP client cannot be made: {0}")]
     Setup(String),

@@ -36,7 +36,15 @@ type Lookup = fn(String) -> Pin<Box<dyn Future<Output = io::Result<Vec<SocketAdd
 pub struct Guard {
     allow: Arc<[IpNet]>,
     ports: Arc<[u16]>,
+    trusted: Option<Arc<Trusted>>,
     lookup: Lookup,
+}
+
+/// A host that the user has named: wherever it is, it is asked.
+#[derive(Debug)]
+struct Trusted {
+    host: Host,
+    port: u16,
 }
 
 impl Default for Guard {
@@ -86,12 +94,28 @@ pub enum Refusal {
 impl Guard {
     /// A guard that lets through public addresses and `allow`.
     pub fn new(allow: impl IntoIterator<Item = IpNet>) -> Self {
-        Self { allow: allow.into_iter().collect(), ports: Arc::default(), lookup: |it| Box::pin(look_up(it)) }
+        let allow = allow.into_iter().collect();
+        Self { allow, ports: Arc::default(), trusted: None, lookup: |it| Box::pin(look_up(it)) }
     }
 
     /// The same, and these ports below [`FIRST_FREE_PORT`] beside [`WELL_KNOWN_PORTS`].
     pub fn with_ports(self, ports: impl IntoIterator<Item = u16>) -> Self {
         Self { ports: ports.into_iter().collect(), ..self }
+    }
+
+    /// The same, and the host of `url` at its port, whatever its address. A name is then asked at no other port.
+    pub fn trusting(self, url: &Url) -> Self {
+        let trusted = url.host().zip(url.port_or_known_default());
+        let trusted = trusted.map(|(host, port)| Arc::new(Trusted { host: host.to_owned(), port }));
+        Self { trusted, ..self }
+    }
+
+    /// Is it a URL of the host that the user has named?
+    pub(super) fn is_trusted(&self, url: &Url) -> bool {
+        let same = |it: &Arc<Trusted>| {
+            url.host().is_some_and(|host| host == it.host) && url.port_or_known_default() == Some(it.port)
+        };
+        self.trusted.as_ref().is_some_and(same)
     }
 
     /// May this address be dialled?
@@ -115,6 +139,14 @@ impl Guard {
     /// May this host be asked at this port? An address in the place of a name passes only in an allowed
     /// network: certificates and moves need names.
     pub(super) fn check_host(&self, host: &Host<&str>, port: u16) -> Result<(), Refusal> {
+        if let Some(trusted) = self.trusted.as_ref().filter(|it| *host == it.host) {
+            match host {
+                _ if port == trusted.port => return Ok(()),
+                // Its address is not looked at, so that its other services must be safe from strangers' redirects.
+                Host::Domain(_) => return Err(Refusal::Port(port)),
+                Host::Ipv4(_) | Host::Ipv6(_) => {}
+            }
+        }
         match host {
             Host::Domain("") => return Err(Refusal::NoHost),
             Host::Domain(_) => {}
@@ -141,7 +173,9 @@ impl Guard {
             .map_err(|error| Refusal::Name(name.to_owned(), error.to_string()))?;
         let found: Vec<_> = found.into_iter().filter(|it| family.includes(it.ip())).collect();
         let first = found.first().copied().ok_or_else(|| Refusal::Family(name.to_owned(), family))?;
-        let passed: Vec<_> = found.into_iter().filter(|it| self.check_address(it.ip()).is_ok()).collect();
+        let is_trusted = self.trusted.as_ref().is_some_and(|it| it.host == Host::Domain(name));
+        let passes = |it: &SocketAddr| is_trusted || self.check_address(it.ip()).is_ok();
+        let passed: Vec<_> = found.into_iter().filter(passes).collect();
         if passed.is_empty() { Err(Refusal::Address(first.ip())) } else { Ok(passed) }
     }
 

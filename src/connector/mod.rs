@@ -22,7 +22,7 @@ pub use blob_body::BlobBody;
 pub use config::{Config, Password};
 pub use error::Error;
 pub use guard::Guard;
-pub use host::{Connector, Family, Manners, Outcome, Probed};
+pub use host::{Connector, Family, Manners, MirrorBody, Outcome, Page, Probed};
 pub use meter::{Meter, REQUEST_BYTES};
 pub use pace::Pace;
 pub use registry::{FetchedManifest, ManifestHead, Registry};

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     mirror::HostUrl,
-    oci::{self, MANIFEST_LIMIT, Manifest, MediaType, Reference, RepositoryName},
+    oci::{self, Descriptor, MANIFEST_LIMIT, Manifest, MediaType, Reference, RepositoryName},
 };
 
 /// How many entries of a list (tags of a repository, repositories) we take.
@@ -105,6 +105,22 @@ impl Registry {
         }
         let path = format!("/v2/{name}/tags/list?n=1000");
         self.list(&path, Some(name), |body| Ok(serde_json::from_slice::<Page>(body)?.tags)).await
+    }
+
+    /// What the registry says refers to a manifest, by its referrers API; `None` if it has no such API.
+    ///
+    /// Distribution specification, "Listing Referrers".
+    pub async fn list_referrers(
+        &self,
+        name: &RepositoryName,
+        subject: &oci::Digest,
+    ) -> Result<Option<Vec<Descriptor>>, Error> {
+        #[derive(Deserialize)]
+        struct Page {
+            manifests: Option<Vec<Descriptor>>,
+        }
+        let path = format!("/v2/{name}/referrers/{subject}");
+        self.list(&path, Some(name), |body| Ok(serde_json::from_slice::<Page>(body)?.manifests)).await
     }
 
     /// What a tag or digest means now, by one HEAD; `None` if there is no such manifest.
@@ -205,12 +221,12 @@ impl Registry {
 
     /// All pages of a list, by their Link headers (distribution specification, "Content Discovery").
     /// `None` if the registry does not have it.
-    async fn list(
+    async fn list<T>(
         &self,
         path: &str,
         repository: Option<&RepositoryName>,
-        entries: impl Fn(&[u8]) -> Result<Option<Vec<String>>, serde_json::Error>,
-    ) -> Result<Option<Vec<String>>, Error> {
+        entries: impl Fn(&[u8]) -> Result<Option<Vec<T>>, serde_json::Error>,
+    ) -> Result<Option<Vec<T>>, Error> {
         let mut list = Vec::new();
         let mut ask = self.ask(Method::GET, path, repository)?;
         let endless = |url: &Url| Error::Answer {
@@ -321,6 +337,27 @@ mod tests {
         assert!(endless.to_string().contains("2000 pages"), "{endless}");
         let none = registry.list_repositories().await.unwrap_err();
         assert!(none.to_string().contains("[origin] repositories"), "{none}");
+    }
+
+    #[tokio::test]
+    async fn referrers_are_listed_where_there_is_an_api() {
+        let digest = oci::Digest::of(b"");
+        let server = Server::start(move |request| {
+            let page = |descriptors: &str| format!(r#"{{"schemaVersion":2,"manifests":[{descriptors}]}}"#);
+            let one = format!(r#"{{"mediaType":"{OCI}","digest":"{digest}","size":1}}"#);
+            let path = format!("/v2/team/app/referrers/{digest}");
+            match request.path.strip_prefix(&path) {
+                Some("") => Answer::new(200, page(&one).as_bytes())
+                    .header("link", format!("<{path}?last=1>; rel=\"next\"")),
+                Some("?last=1") => Answer::new(200, page(&one.replace(":1}", ":2}")).as_bytes()),
+                _ => Answer::new(404, b"404 page not found"),
+            }
+        })
+        .await;
+        let registry = Registry::new(&config(&server)).unwrap();
+        let found = registry.list_referrers(&name(), &digest).await.unwrap().unwrap();
+        assert_eq!(found.iter().map(|it| it.size).collect::<Vec<_>>(), [1, 2]);
+        assert_eq!(registry.list_referrers(&name(), &oci::Digest::of(b"x")).await.unwrap(), None);
     }
 
     #[tokio::test]

@@ -26,6 +26,7 @@ pub(crate) struct Answer {
     headers: Vec<(String, String)>,
     body: Vec<u8>,
     cut: Option<usize>,
+    stalls: bool,
     hangs: bool,
     endless: bool,
     drips: bool,
@@ -39,6 +40,7 @@ impl Answer {
             headers: Vec::new(),
             body: body.to_vec(),
             cut: None,
+            stalls: false,
             hangs: false,
             endless: false,
             drips: false,
@@ -54,6 +56,12 @@ impl Answer {
     /// Breaks the connection after so many bytes of the body.
     pub(crate) fn cut(mut self, bytes: usize) -> Self {
         self.cut = Some(bytes);
+        self
+    }
+
+    /// Sends so many bytes of the body, and then nothing.
+    pub(crate) fn stall(mut self, bytes: usize) -> Self {
+        (self.cut, self.stalls) = (Some(bytes), true);
         self
     }
 
@@ -162,6 +170,9 @@ async fn serve(stream: TcpStream, respond: Arc<Respond>, requests: Arc<Mutex<Vec
     // The other side may have seen enough and gone.
     let _ = stream.write_all(format!("{head}\r\n").as_bytes()).await;
     while stream.write_all(body).await.is_ok() && answer.endless && !body.is_empty() {}
+    if answer.stalls && !body.is_empty() {
+        return std::future::pending().await;
+    }
     let _ = stream.shutdown().await;
 }
 

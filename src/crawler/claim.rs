@@ -31,7 +31,7 @@ impl Claim {
             Outcome::Absent => {
                 return Ok(Self::Nothing(None, format!("there is no {url}/zz/serial")));
             }
-            Outcome::Damaged(reason) | Outcome::Wrong(reason) => {
+            Outcome::Damaged(reason) | Outcome::Broken(reason) | Outcome::Wrong(reason) => {
                 return Ok(Self::Broken(format!("zz/serial: {reason}")));
             }
             Outcome::Unreachable(reason) | Outcome::NoRoute(reason) => {

@@ -47,13 +47,19 @@ pub struct Config {
     #[schemars(with = "String")]
     pub history: SignedDuration,
     /// How many requests a host gets on one day (UTC), by crawls and by the probes of idle URLs together: 100 to
-    /// 1000000. Each URL's probes take 576 of them.
+    /// 1000000. Of them 576 are for the probes of each URL, 1,000 at most of all, and 200 for probes out of turn; a
+    /// quarter is the crawls' in any case.
     #[schemars(range(min = 100, max = 1_000_000))]
     pub requests_per_day: u64,
     /// How many bytes are read from a host on one day (UTC): 0 to 68719476736 (64 GiB). Larger files are never
     /// compared with their digests.
     #[schemars(range(max = 68_719_476_736_u64))]
     pub bytes_per_day: u64,
+    /// How much of a host's bandwidth clients may fill on average over an hour, in percent: 0 (there is no limit) to
+    /// 100. Of more clients in one hour some are sent to hosts farther away in the next. An unknown bandwidth counts
+    /// as 100 Mbit/s; clients of a host's own netblocks and autonomous systems always stay.
+    #[schemars(range(max = 100))]
+    pub fill: u8,
     /// Networks that are crawled though their addresses are not public, as `10.0.0.0/8`. Only in these may a
     /// URL have an address instead of a host's name.
     #[schemars(with = "Vec<String>")]
@@ -79,6 +85,7 @@ impl Default for Config {
             history: SignedDuration::from_hours(720),
             requests_per_day: 3_000,
             bytes_per_day: 200_000_000,
+            fill: 50,
             allow_networks: Vec::new(),
             allow_ports: Vec::new(),
             contact: String::new(),
@@ -97,7 +104,7 @@ impl Config {
     }
 
     /// What mirrors see as our name.
-    pub(super) fn user_agent(&self) -> String {
+    pub fn user_agent(&self) -> String {
         let name = concat!("portolan/", env!("CARGO_PKG_VERSION"));
         if self.contact.is_empty() { name.to_owned() } else { format!("{name} (+{})", self.contact) }
     }
@@ -123,6 +130,7 @@ mod tests {
         history = "720h"
         requests_per_day = 3000
         bytes_per_day = 200000000
+        fill = 50
         allow_networks = []
         allow_ports = []
         contact = ""

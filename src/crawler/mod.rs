@@ -4,13 +4,15 @@
 pub mod budget;
 mod claim;
 mod config;
+mod feedback;
 mod host;
+mod news;
 mod observer;
 pub mod plan;
 mod probe;
+mod repair;
 mod schedule;
 mod summary;
-mod teller;
 mod truths;
 mod url;
 mod visit;
@@ -33,8 +35,8 @@ use crate::{
     },
     mirror::{Country, HostId, HostName},
     notice,
+    teller::{Teller, TellerError},
 };
-use teller::Teller;
 use truths::KnownTruths;
 use visit::{Crawl, blocking};
 
@@ -42,8 +44,8 @@ pub use claim::Claim;
 pub use config::Config;
 pub use observer::Observer;
 pub use probe::{ProbeConfig, Prober, Probing};
+pub use repair::{list_repair_files, list_repairs};
 pub use summary::{CategorySummary, HostSummary, Summary};
-pub use teller::TellerError;
 
 /// How often the database is asked for hosts that are due, or that others have given back.
 pub const POLL: Duration = Duration::from_secs(1);
@@ -127,7 +129,9 @@ impl Crawler {
     ) -> Result<Summary, Error> {
         check_named(database, options).await?;
         let work = Work { crawler: self, database, options, observer };
-        work.round((options.clock)().into()).await
+        let began = (options.clock)().into();
+        feedback::judge(database, self.config.fill, options.clock).await?;
+        work.round(began).await
     }
 
     /// Crawls hosts as they are due, until `stop` is ready. A database that fails is asked again and again.
@@ -142,6 +146,7 @@ impl Crawler {
         let work = Work { crawler: self, database, options, observer };
         tokio::select! {
             () = work.follow() => {}
+            () = feedback::follow(database, self.config.fill, options.clock) => {}
             () = stop => self.release(database, options).await,
         }
     }

@@ -42,7 +42,10 @@ pub const SHARE_LEAST: usize = 25;
 /// How many files that the host does not claim but the newest serial has are looked at, to see whether any came.
 pub const PROGRESS_SAMPLE: usize = 10;
 
-/// How many of them are looked at when some came, newest first.
+/// How many files that clients asked for are looked at first, of a host that tells nothing of what it holds.
+pub const DEMAND_LIMIT: usize = 100;
+
+/// How many of them are looked at when some came, newest first, what clients asked for before all others.
 pub const ADDED_LIMIT: usize = 500;
 
 /// How many bodies are read at most by one visit.
@@ -51,9 +54,9 @@ pub const BODY_LIMIT: usize = 64;
 /// How many of them may be such that were read in these 30 days.
 pub const AGAIN_LIMIT: usize = 16;
 
-/// Requests of a visit that are none for a file: the canary by both families, the serial, a listing, two for how
+/// Requests of a visit that are none for a file: the canary by both families, the serial, a listing, three for how
 /// the URL answers.
-pub const OVERHEAD: usize = 6;
+pub const OVERHEAD: usize = 7;
 
 /// How many bytes the one Range request asks for, usually.
 const RANGE_BYTES: u64 = 16;
@@ -70,6 +73,8 @@ pub struct Known {
     pub cycle: Option<Cycle>,
     /// What was to be repaired.
     pub repair: Vec<Repair>,
+    /// The numbers of the files that clients asked for lately.
+    pub demanded: RoaringBitmap,
 }
 
 impl From<&CrawlCategory> for Known {
@@ -79,6 +84,7 @@ impl From<&CrawlCategory> for Known {
             held: held.unwrap_or_default(),
             cycle: category.cycle.clone(),
             repair: category.repair.clone(),
+            demanded: category.demanded.clone(),
         }
     }
 }
@@ -179,6 +185,7 @@ impl<'a> Plan<'a> {
                 chosen.add(self.blobs.iter().filter(|it| unseen.contains(it.number)));
             }
         }
+        chosen.add(self.demanded().into_iter().take(DEMAND_LIMIT));
         chosen.add(self.share());
         chosen.add(spread(&self.unclaimed_in_rsync_order(), PROGRESS_SAMPLE, self.seed));
         chosen.into_files()
@@ -203,6 +210,7 @@ impl<'a> Plan<'a> {
         let asked = findings.heads.keys().filter(|it| unclaimed.contains(**it)).count();
         let room = rooms(self.allowance.doubt).saturating_sub(findings.heads.len());
         let mut chosen = Chosen::new(room.min(ADDED_LIMIT.saturating_sub(asked)));
+        chosen.add(self.demanded().into_iter().filter(is_new));
         chosen.add(self.blobs.iter().filter(is_new).filter(|it| unclaimed.contains(it.number)));
         chosen.into_files()
     }
@@ -278,6 +286,15 @@ impl<'a> Plan<'a> {
         unseen
     }
 
+    /// Where a host tells nothing of what it holds, what clients asked for is looked for first, newest first.
+    fn demanded(&self) -> Vec<&'a CrawlBlob> {
+        if !matches!(self.claim, Claim::Nothing(..)) {
+            return Vec::new();
+        }
+        let unseen = &self.known.demanded - &self.known.held;
+        self.blobs.iter().filter(|it| unseen.contains(it.number)).collect()
+    }
+
     /// rsync sends files in the order of their paths, which is that of their digests.
     fn unclaimed_in_rsync_order(&self) -> Vec<&'a CrawlBlob> {
         let believed = self.believed();
@@ -306,9 +323,10 @@ impl<'a> Plan<'a> {
         rooms(self.requests())
     }
 
-    /// The files that had wrong bytes: until they were read again nothing is believed.
+    /// The files that had wrong bytes or did not come to their end: until they were read again nothing is believed.
     fn damaged(&self) -> RoaringBitmap {
-        let damaged = self.known.repair.iter().filter(|it| it.fault == FileFault::Damaged);
+        let is_damaged = |it: &&Repair| matches!(it.fault, FileFault::Damaged | FileFault::Broken);
+        let damaged = self.known.repair.iter().filter(is_damaged);
         damaged.map(|it| it.number).filter(|it| self.newest.contains(*it)).collect()
     }
 
@@ -384,7 +402,11 @@ impl Bodies {
 pub(super) fn unanswered(outcome: &Outcome) -> Option<&str> {
     match outcome {
         Outcome::Unreachable(reason) | Outcome::NoRoute(reason) => Some(reason),
-        Outcome::Present(()) | Outcome::Absent | Outcome::Damaged(_) | Outcome::Wrong(_) => None,
+        Outcome::Present(())
+        | Outcome::Absent
+        | Outcome::Damaged(_)
+        | Outcome::Broken(_)
+        | Outcome::Wrong(_) => None,
     }
 }
 

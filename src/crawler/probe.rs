@@ -7,6 +7,7 @@
 mod config;
 mod lease;
 mod life;
+mod lines;
 mod suspects;
 mod watch;
 
@@ -22,20 +23,20 @@ use tokio::{sync::watch as signal, task::JoinHandle};
 
 use super::{Config, blocking};
 use crate::{
-    connector::{self, Connector, Family, Guard, Probed},
+    connector::{self, Family, Guard},
     database::{
         self, Database, Time,
         crawl::UrlReach,
         probe::{self, ProbeTarget},
         suspicion::{self, Settled, Suspicion},
     },
-    mirror::{Country, HostCategoryUrlId, Reach, blob_path},
+    mirror::{Country, HostCategoryUrlId, Reach},
     oci,
-    tree::{CANARY, CANARY_DIGEST},
 };
 use lease::Standby;
+use lines::{Lines, Way};
 use suspects::{Suspects, look};
-use watch::{Pace, Question, Watch};
+use watch::{Asked, Pace, Question, Watch};
 
 pub use config::ProbeConfig;
 
@@ -55,15 +56,15 @@ const BEAT: Duration = Duration::from_secs(5);
 const RETRY: Duration = Duration::from_secs(2);
 
 /// So many suspicions are looked at at once.
-const LOOKS_AT_ONCE: usize = 10;
+const LOOKS_AT_ONCE: usize = 30;
 
 /// So many suspicions are read from the database at once.
 const SUSPICIONS_READ: i64 = 100;
 
 /// Asks the URLs of mirrors whether they answer.
 pub struct Prober {
-    ipv4: Connector,
-    ipv6: Connector,
+    ipv4: Lines,
+    ipv6: Lines,
     pace: Pace,
     at_once: usize,
     /// Hosts in these countries are left alone.
@@ -108,12 +109,14 @@ impl Prober {
     ) -> Result<Self, connector::Error> {
         let guard = Guard::new(crawl.allow_networks.iter().copied());
         let timeout = probe.timeout.unsigned_abs();
-        let connector = |family| Connector::new(guard.clone(), family, &crawl.user_agent(), timeout);
+        let name = crawl.user_agent();
+        let lines = |family| Lines::new(&guard, family, &name, timeout);
         Ok(Self {
-            ipv4: connector(Family::Ipv4)?,
-            ipv6: connector(Family::Ipv6)?,
+            ipv4: lines(Family::Ipv4)?,
+            ipv6: lines(Family::Ipv6)?,
             pace: Pace {
                 in_use: probe.interval.unsigned_abs(),
+                timeout,
                 idle: probe.idle_interval.unsigned_abs().max(probe.interval.unsigned_abs()),
             },
             at_once: probe.at_once.max(1),
@@ -128,15 +131,8 @@ impl Prober {
         Probing { stop, task: tokio::spawn(turns.run()) }
     }
 
-    async fn ask(&self, question: Question) -> (Question, Probed) {
-        let connector = if question.family == Family::Ipv4 { &self.ipv4 } else { &self.ipv6 };
-        let probed = connector.probe(&question.url, &blob_path(&CANARY_DIGEST), CANARY).await;
-        (question, probed)
-    }
-
-    async fn look(&self, suspicion: Suspicion) -> Settled {
-        let connector = if suspicion.ipv4 == Reach::Up { &self.ipv4 } else { &self.ipv6 };
-        look(connector, suspicion).await
+    fn lines(&self, family: Family) -> &Lines {
+        if family == Family::Ipv4 { &self.ipv4 } else { &self.ipv6 }
     }
 }
 
@@ -215,57 +211,92 @@ impl Turns {
     async fn probe(&self) {
         let mut watch = Watch::new(self.prober.pace, self.seed);
         let mut suspects = Suspects::default();
-        let (mut asked, mut looks) = (FuturesUnordered::new(), FuturesUnordered::new());
+        let mut asked: FuturesUnordered<BoxFuture<'_, Way<'_>>> = FuturesUnordered::new();
+        let mut looks = FuturesUnordered::new();
         let mut office = Office::new(self);
         let mut tick = tokio::time::interval(TICK);
         loop {
             tokio::select! {
                 _ = tick.tick() => {}
-                Some((question, probed)) = asked.next() => self.note(&mut watch, &question, probed),
-                Some(settled) = looks.next() => note_look(&mut suspects, settled),
+                Some(way) = asked.next() => match way {
+                    Way::Asked(question, answer) => self.note(&mut watch, &question, answer),
+                    Way::Late(question, began, first) => {
+                        watch.note_late(&question, self.now());
+                        let lines = self.prober.lines(question.family);
+                        asked.push(Box::pin(lines.ask_beside(question, began, first)));
+                    }
+                },
+                Some(settled) = looks.next() => for it in settled {
+                    note_look(&mut suspects, it, watch.count_hosts(), self.now());
+                },
                 result = office.answer() => match office.take_over(result, &mut watch, &mut suspects) {
                     Some(found) => {
                         let new = suspects.take_new(found, self.now(), LOOKS_AT_ONCE - looks.len());
-                        looks.extend(new.into_iter().map(|it| self.prober.look(it)));
+                        looks.extend(new.into_iter().map(|it| self.look(it)));
                     }
                     None => return,
                 },
             }
             let room = self.prober.at_once - asked.len();
-            asked.extend(watch.take_due(self.now(), room).into_iter().map(|it| self.prober.ask(it)));
+            for question in watch.take_due(self.now(), room) {
+                asked.push(Box::pin(self.prober.lines(question.family).ask(question)));
+            }
             office.report(&mut watch, &mut suspects);
         }
     }
 
-    fn note(&self, watch: &mut Watch, question: &Question, probed: Probed) {
-        let Some(turn) = watch.note(question, probed, self.now()) else { return };
-        tracing::info!(
-            host.name = %turn.host,
-            url = %question.url,
-            family = %question.family,
-            reach = %turn.reach,
-            reason = turn.reason,
-            "a URL is seen otherwise"
-        );
+    async fn look(&self, suspicion: Suspicion) -> Vec<Settled> {
+        let family = if suspicion.ipv4 == Reach::Up { Family::Ipv4 } else { Family::Ipv6 };
+        let of = suspicion.clone();
+        let others = async {
+            let list = move |it: &mut database::Connection| suspicion::list_others(it, &of);
+            // That the database does not answer is told by the exchange.
+            blocking(&self.database, move |it| it.read(list)).await.unwrap_or_default()
+        };
+        look(self.prober.lines(family), suspicion, others).await
+    }
+
+    fn note(&self, watch: &mut Watch, question: &Question, asked: Asked) {
+        let Some(turn) = watch.note(question, asked, self.now()) else { return };
+        let last_good_ms = turn.last_good.map(|it| it.as_millis());
+        if turn.reach == Reach::Down {
+            tracing::warn!(
+                host.name = %turn.host,
+                url = %question.url,
+                family = %question.family,
+                reason = turn.reason,
+                last_good_ms,
+                "a URL does not answer, and is not offered"
+            );
+        } else {
+            tracing::info!(
+                host.name = %turn.host,
+                url = %question.url,
+                family = %question.family,
+                reach = %turn.reach,
+                "a URL is seen otherwise"
+            );
+        }
     }
 }
 
-fn note_look(suspects: &mut Suspects, settled: Settled) {
-    let Settled { suspicion, fault } = &settled;
+fn note_look(suspects: &mut Suspects, settled: Settled, hosts: usize, now: Duration) {
+    let Settled { suspicion, fault } = settled.clone();
     let digest = oci::Digest::from(suspicion.digest);
+    let is_believed = suspects.note(settled, hosts, now);
     match fault {
-        Some(reason) => tracing::warn!(
+        Some(fault) if is_believed => tracing::warn!(
             host.name = %suspicion.host_name,
             url = %suspicion.url,
             %digest,
-            reason,
+            reason = fault.reason,
             "a host does not hold what a client wanted there, and is not offered for it"
         ),
+        Some(_) => tracing::warn!("bodies of most hosts break off: it may be the network of this machine"),
         None => {
             tracing::debug!(host.name = %suspicion.host_name, %digest, "a client came back; nothing is found")
         }
     }
-    suspects.note(settled);
 }
 
 /// The exchange with the database: one at a time, beside the probing, which never waits for it.
@@ -374,7 +405,7 @@ fn exchange(database: &Database, report: Report) -> Result<News, Failed> {
             return Ok(News { lost: true, ..news });
         }
         if !settled.is_empty() {
-            database.settle(&settled)?;
+            database.settle(&settled, now.into())?;
         }
         (news.in_use, news.suspicions) = database.read(|it| {
             Ok((probe::list_in_use(it, (now - IN_USE).into())?, suspicion::list(it, SUSPICIONS_READ)?))

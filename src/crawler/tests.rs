@@ -237,7 +237,7 @@ async fn a_good_host_is_up_to_date() {
     let requests = server.requests();
     let count = |method: &str| requests.iter().filter(|it| it.method == method).count();
     assert_eq!(count("HEAD"), 8);
-    assert_eq!(count("GET"), 2 + 2 + 8, "canary and serial, ranges, bodies");
+    assert_eq!(count("GET"), 2 + 3 + 8, "canary and serial, ranges and one with gzip, bodies");
     assert!(requests.iter().all(|it| it.headers["user-agent"].starts_with("portolan/")));
 }
 
@@ -367,12 +367,43 @@ async fn hosts_that_do_not_answer_are_unreachable() {
 
     let hangs = |_: &Request, answer: Answer| answer.hang();
     check_one(mirror(2, 2..=8), hangs, unreachable, [], "no answer in time").await;
+}
 
-    let cuts = |request: &Request, answer: Answer| match request.headers.get("range") {
-        None if request.path.contains("/blobs/") && !request.path.contains("/44136fa3") => answer.cut(10),
+#[tokio::test]
+async fn bodies_that_break_off_are_lies_until_they_were_read() {
+    let (world, ill) = (World::new(), Arc::new(Mutex::new(true)));
+    let spoil = {
+        let ill = ill.clone();
+        move |request: &Request, answer: Answer| match request.headers.get("range") {
+            None if request.path.contains("/blobs/") && !request.path.contains("/44136fa3") => {
+                if *ill.lock().unwrap() { answer.cut(10) } else { answer }
+            }
+            _ => answer,
+        }
+    };
+    let server = start(mirror(2, 2..=8), spoil).await;
+    world.add("m1", &[&server]);
+    for _ in 0..2 {
+        world.crawl().await;
+        world.check("m1", CrawlState::Lying, None, "it breaks off after 10 of");
+        let repair = left(&world).categories[0].repair.clone();
+        assert!(repair.iter().any(|it| it.fault == crate::mirror::FileFault::Broken), "{repair:?}");
+    }
+    *ill.lock().unwrap() = false;
+    world.crawl().await;
+    world.check("m1", CrawlState::UpToDate, Some(world.numbers(2..=8)), "");
+}
+
+#[tokio::test]
+async fn what_is_compressed_for_clients_is_a_fault() {
+    let compresses = |request: &Request, answer: Answer| match request.headers.get("accept-encoding") {
+        Some(it) if it.contains("gzip") && request.path.contains("/blobs/") => {
+            answer.header("content-encoding", "gzip")
+        }
         _ => answer,
     };
-    check_one(mirror(2, 2..=8), cuts, unreachable, [], "bodies do not come").await;
+    let reason = "encoded as gzip to clients that allow it";
+    check_one(mirror(2, 2..=8), compresses, CrawlState::Lying, [], reason).await;
 }
 
 #[tokio::test]
@@ -540,7 +571,7 @@ async fn a_known_tree_costs_its_share_and_is_counted() {
     world.crawl().await;
     let first = server.requests().len();
     let used = left(&world).used.unwrap();
-    assert_eq!((used.requests, first), (first as u64, 2 + 151 + 2 + plan::BODY_LIMIT));
+    assert_eq!((used.requests, first), (first as u64, 2 + 151 + 3 + plan::BODY_LIMIT));
     world.crawl().await;
     world.check(
         "m1",
@@ -549,7 +580,7 @@ async fn a_known_tree_costs_its_share_and_is_counted() {
         "25 of 25 files asked for are there",
     );
     let second = server.requests().len() - first;
-    assert_eq!(second, 2 + plan::SHARE_LEAST + 1 + plan::BODY_LIMIT, "canary, serial, files, range, bodies");
+    assert_eq!(second, 2 + plan::SHARE_LEAST + 2 + plan::BODY_LIMIT, "canary, serial, files, ranges, bodies");
     assert_eq!(left(&world).used.unwrap().requests, (first + second) as u64);
     // Somebody who names the host wants all of it looked at.
     world.crawl_with(config(), &["m1"]).await.unwrap();
@@ -635,7 +666,7 @@ async fn crawls_end_by_their_deadline() {
     let silent: Spoil = |_, answer| answer.hang();
     for (name, spoil, state, reason) in [
         ("1 byte/s", one_byte_a_second, CrawlState::Unreachable, "no answer in time"),
-        ("bodies at 1 byte/s", slow_bodies, CrawlState::Unreachable, "no answer in time"),
+        ("bodies at 1 byte/s", slow_bodies, CrawlState::Unreachable, "no answer in time"), // not even their heads
         ("heads at 1 byte/s", slow_heads, CrawlState::Unreachable, "took too long"),
         ("an endless body", endless, CrawlState::Lying, "it sends more than 2 bytes"),
         ("an endless serial", endless_serial, CrawlState::Lying, "it sends more than 200 bytes"),

@@ -8,6 +8,7 @@ use std::{
 };
 
 use futures_util::{StreamExt, stream};
+use jiff::Timestamp;
 use tokio::time::{Instant, timeout_at};
 
 use super::{
@@ -17,6 +18,7 @@ use super::{
 use crate::{
     connector::{self, Connector, Family, Guard, Manners, Meter, Outcome, Pace},
     database::{
+        Time,
         crawl::{CategoryTruth, CrawlBlob, UrlFacts, UrlReach},
         host_category::HostCategoryUrl,
     },
@@ -143,8 +145,8 @@ impl Visitor {
         match (ipv4, ipv6) {
             (Outcome::Present(()), _) => Ok(&self.ipv4),
             (_, Outcome::Present(())) => Ok(&self.ipv6),
-            (Outcome::Damaged(reason) | Outcome::Wrong(reason), _)
-            | (_, Outcome::Damaged(reason) | Outcome::Wrong(reason)) => {
+            (Outcome::Damaged(reason) | Outcome::Broken(reason) | Outcome::Wrong(reason), _)
+            | (_, Outcome::Damaged(reason) | Outcome::Broken(reason) | Outcome::Wrong(reason)) => {
                 Err(Verdict::lying(format!("the blob {CANARY_DIGEST}: {reason}")))
             }
             (Outcome::Absent, _) => Ok(&self.ipv4),
@@ -168,7 +170,11 @@ fn reach(canary: &Outcome) -> Reach {
     match canary {
         Outcome::Present(()) => Reach::Up,
         Outcome::NoRoute(_) => Reach::Unknown,
-        Outcome::Absent | Outcome::Damaged(_) | Outcome::Wrong(_) | Outcome::Unreachable(_) => Reach::Down,
+        Outcome::Absent
+        | Outcome::Damaged(_)
+        | Outcome::Broken(_)
+        | Outcome::Wrong(_)
+        | Outcome::Unreachable(_) => Reach::Down,
     }
 }
 
@@ -176,9 +182,10 @@ fn down_reason(ipv4: &Outcome, ipv6: &Outcome) -> Option<String> {
     let reason = |canary: &Outcome| match canary {
         Outcome::Present(()) | Outcome::NoRoute(_) => None,
         Outcome::Absent => Some(format!("it answers, but lacks the blob {CANARY_DIGEST}")),
-        Outcome::Damaged(reason) | Outcome::Wrong(reason) | Outcome::Unreachable(reason) => {
-            Some(reason.clone())
-        }
+        Outcome::Damaged(reason)
+        | Outcome::Broken(reason)
+        | Outcome::Wrong(reason)
+        | Outcome::Unreachable(reason) => Some(reason.clone()),
     };
     join_reasons(reason(ipv4), reason(ipv6))
 }
@@ -270,8 +277,12 @@ impl Look<'_> {
         let (file, range) = plan.range(findings, is_due)?;
         let (start, path) = (Instant::now(), path(&file));
         let answer = self.connector.fetch_range(&self.target.url.url, &path, range.clone(), file.size);
-        let answer = self.in_time(answer).await.map(drop);
+        let mut answer = self.in_time(answer).await.map(drop);
         let took = start.elapsed();
+        if answer == Outcome::Present(()) {
+            let plain = self.connector.check_plain_for_clients(&self.target.url.url, &path);
+            answer = self.in_time(plain).await;
+        }
         let is_good = answer == Outcome::Present(());
         findings.range = Some(answer);
         if !is_good {
@@ -285,19 +296,22 @@ impl Look<'_> {
     async fn facts(&self, bytes_per_second: Option<i64>, notes: &mut Vec<String>) -> UrlFacts {
         let canary = blob_path(&CANARY_DIGEST);
         let asked = self.connector.probe_manners(&self.target.url.url, &canary, CANARY);
-        let (multi_range, keeps_alive) = match self.in_time(asked).await {
-            Outcome::Present(Manners { multi_range, keeps_alive }) => (Some(multi_range), Some(keeps_alive)),
-            Outcome::Wrong(reason) | Outcome::Damaged(reason) => {
-                notes.push(reason);
-                (Some(MultiRange::Wrong), None)
+        let (multi_range, keeps_alive, end) = match self.in_time(asked).await {
+            Outcome::Present(Manners { multi_range, keeps_alive, certificate_ends_at }) => {
+                (Some(multi_range), Some(keeps_alive), certificate_ends_at)
             }
-            _ => (None, None),
+            Outcome::Wrong(reason) | Outcome::Damaged(reason) | Outcome::Broken(reason) => {
+                notes.push(reason);
+                (Some(MultiRange::Wrong), None, None)
+            }
+            _ => (None, None, None),
         };
         UrlFacts {
             host_category_url_id: self.target.url.id,
             bytes_per_second,
             multi_range,
             keeps_alive,
+            certificate_ends_at: end.and_then(|it| Timestamp::from_second(it).ok()).map(Time::from),
             checked_at: self.target.occasion.now,
         }
     }
@@ -324,7 +338,7 @@ impl Look<'_> {
         let path = path(&file);
         let ask = || self.connector.hash(&self.target.url.url, &path, file.digest.into(), file.size);
         match ask().await {
-            Outcome::Damaged(_) => ask().await,
+            Outcome::Damaged(_) | Outcome::Broken(_) => ask().await,
             outcome => outcome,
         }
     }

@@ -10,7 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::{
     Crawler, HostSummary, Observer, Options,
     host::{self, Truths, Turn},
-    schedule,
+    news, schedule,
 };
 use crate::{
     connector::Pace,
@@ -73,7 +73,7 @@ impl Crawl<'_> {
         match self.store(&result, pace.retry_after()).await {
             Ok(true) => {
                 if let Some(teller) = &self.crawler.teller {
-                    teller.tell(self.database, &self.host, &result).await;
+                    news::tell(teller, self.database, &self.host, &result).await;
                 }
             }
             Ok(false) => return None,

@@ -128,12 +128,28 @@ fn connect_postgres(url: &PostgresUrl) -> Result<PgConnection, r2d2::Error> {
         let separator = if text.contains('?') { '&' } else { '?' };
         text.push_str(&format!("{separator}connect_timeout={CONNECT_SECONDS}"));
     }
-    let mut connection = PgConnection::establish(&text).map_err(r2d2::Error::ConnectionError)?;
+    let established = PgConnection::establish(&text);
+    let mut connection =
+        established.map_err(|error| r2d2::Error::ConnectionError(tell_of_missing_tls(error)))?;
     let settings = format!(
         "SET TIME ZONE 'UTC'; SET statement_timeout = {STATEMENT_MILLISECONDS}; SET client_min_messages = 'warning';"
     );
     prepare(&mut connection, &settings)?;
     Ok(connection)
+}
+
+/// Says what to do when one side wants TLS and this program cannot: what libpq says of it helps nobody.
+fn tell_of_missing_tls(error: diesel::ConnectionError) -> diesel::ConnectionError {
+    let text = error.to_string();
+    let wants_tls = ["SSL support is not compiled in", "no encryption", "SSL connection is required"];
+    if cfg!(feature = "pg-tls") || !wants_tls.iter().any(|it| text.contains(it)) {
+        return error;
+    }
+    let text = format!(
+        "{}; this portolan speaks no TLS to PostgreSQL: build it with `cargo build --features pg-tls`",
+        text.trim_end()
+    );
+    diesel::ConnectionError::BadConnection(text)
 }
 
 fn prepare(connection: &mut impl SimpleConnection, statements: &str) -> Result<(), r2d2::Error> {

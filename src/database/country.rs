@@ -1,20 +1,37 @@
-//! The tables `country_continent_redirect` and `netblock_country`: where countries and networks count to.
+//! The tables `country_continent_redirect`, `netblock_country` and `embargoed_country`: where countries and networks count
+//! to, and with which we have nothing to do.
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use diesel::prelude::*;
 
 use super::{
     Connection,
     connection::on_each,
-    schema::{country_continent_redirect, netblock_country},
+    schema::{country_continent_redirect, embargoed_country, netblock_country},
 };
 use crate::mirror::{Continent, Country, Netblock};
 
 /// Countries that count to another continent than the map's, sorted.
 pub fn list_continent_redirects(connection: &mut Connection) -> QueryResult<Vec<(Country, Continent)>> {
-    country_continent_redirect::table.order(country_continent_redirect::country).load(connection)
+    country_continent_redirect::table
+        .select((country_continent_redirect::country, country_continent_redirect::continent))
+        .order(country_continent_redirect::country)
+        .load(connection)
 }
 
-/// Lets a country count to a continent.
+/// Those that an import keeps, or those that people set.
+pub fn list_continent_redirects_by(
+    connection: &mut Connection,
+    import: bool,
+) -> QueryResult<Vec<(Country, Continent)>> {
+    country_continent_redirect::table
+        .filter(country_continent_redirect::imported.eq(import))
+        .select((country_continent_redirect::country, country_continent_redirect::continent))
+        .load(connection)
+}
+
+/// Lets a country count to a continent. What an import keeps of it is ours from then on.
 pub fn set_continent_redirect(
     connection: &mut Connection,
     country: Country,
@@ -29,7 +46,10 @@ pub fn set_continent_redirect(
             .values(row)
             .on_conflict(country_continent_redirect::country)
             .do_update()
-            .set(country_continent_redirect::continent.eq(continent))
+            .set((
+                country_continent_redirect::continent.eq(continent),
+                country_continent_redirect::imported.eq(false),
+            ))
             .execute(it)
     })?;
     Ok(())
@@ -42,10 +62,24 @@ pub fn delete_continent_redirect(connection: &mut Connection, country: Country) 
 
 /// Networks whose country we know better than GeoIP.
 pub fn list_netblock_countries(connection: &mut Connection) -> QueryResult<Vec<(Netblock, Country)>> {
-    netblock_country::table.order(netblock_country::netblock).load(connection)
+    netblock_country::table
+        .select((netblock_country::netblock, netblock_country::country))
+        .order(netblock_country::netblock)
+        .load(connection)
 }
 
-/// Says in which country a network is.
+/// Those that an import keeps, or those that people set.
+pub fn list_netblock_countries_by(
+    connection: &mut Connection,
+    import: bool,
+) -> QueryResult<Vec<(Netblock, Country)>> {
+    netblock_country::table
+        .filter(netblock_country::imported.eq(import))
+        .select((netblock_country::netblock, netblock_country::country))
+        .load(connection)
+}
+
+/// Says in which country a network is. What an import keeps of it is ours from then on.
 pub fn set_netblock_country(
     connection: &mut Connection,
     netblock: &Netblock,
@@ -57,7 +91,7 @@ pub fn set_netblock_country(
             .values(row)
             .on_conflict(netblock_country::netblock)
             .do_update()
-            .set(netblock_country::country.eq(country))
+            .set((netblock_country::country.eq(country), netblock_country::imported.eq(false)))
             .execute(it)
     })?;
     Ok(())
@@ -66,6 +100,64 @@ pub fn set_netblock_country(
 /// Leaves a network's country to GeoIP again; how many rows it had.
 pub fn delete_netblock_country(connection: &mut Connection, netblock: &Netblock) -> QueryResult<usize> {
     diesel::delete(netblock_country::table.find(netblock)).execute(connection)
+}
+
+/// Countries under embargo beside those of the configuration, sorted.
+pub fn list_embargoed(connection: &mut Connection) -> QueryResult<Vec<Country>> {
+    embargoed_country::table
+        .select(embargoed_country::country)
+        .order(embargoed_country::country)
+        .load(connection)
+}
+
+/// Replaces the countries under embargo.
+pub(super) fn replace_embargoed(
+    connection: &mut Connection,
+    countries: &BTreeSet<Country>,
+) -> QueryResult<()> {
+    diesel::delete(embargoed_country::table).execute(connection)?;
+    for country in countries {
+        let row = embargoed_country::country.eq(country);
+        diesel::insert_into(embargoed_country::table).values(row).execute(connection)?;
+    }
+    Ok(())
+}
+
+/// Replaces the redirects of the import.
+pub(super) fn replace_imported_redirects(
+    connection: &mut Connection,
+    redirects: &BTreeMap<Country, Continent>,
+) -> QueryResult<()> {
+    let former = country_continent_redirect::table.filter(country_continent_redirect::imported);
+    diesel::delete(former).execute(connection)?;
+    for (country, continent) in redirects {
+        diesel::insert_into(country_continent_redirect::table)
+            .values((
+                country_continent_redirect::country.eq(country),
+                country_continent_redirect::continent.eq(continent),
+                country_continent_redirect::imported.eq(true),
+            ))
+            .execute(connection)?;
+    }
+    Ok(())
+}
+
+/// Replaces the networks of the import.
+pub(super) fn replace_imported_netblocks(
+    connection: &mut Connection,
+    countries: &BTreeMap<Netblock, Country>,
+) -> QueryResult<()> {
+    diesel::delete(netblock_country::table.filter(netblock_country::imported)).execute(connection)?;
+    for (netblock, country) in countries {
+        diesel::insert_into(netblock_country::table)
+            .values((
+                netblock_country::netblock.eq(netblock),
+                netblock_country::country.eq(country),
+                netblock_country::imported.eq(true),
+            ))
+            .execute(connection)?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

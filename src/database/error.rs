@@ -14,6 +14,14 @@ pub enum Error {
     /// There is something of that name already.
     #[error("{0}")]
     Exists(String),
+    /// MirrorManager's database cannot be read.
+    #[error("MirrorManager's database {database} cannot be read: {reason}")]
+    MirrorManager {
+        /// Its URL without the password.
+        database: String,
+        /// What is wrong.
+        reason: String,
+    },
     /// A statement failed.
     #[error("the database failed: {0}")]
     Query(DieselError),

@@ -95,7 +95,7 @@ pub struct NewHost {
 }
 
 /// What to change of a host; `None` leaves a field as it is.
-#[derive(Clone, Debug, Default, AsChangeset)]
+#[derive(Clone, Debug, Default, PartialEq, AsChangeset)]
 #[diesel(table_name = host)]
 #[expect(missing_docs, reason = "the fields are those of `Host`")]
 pub struct HostChange {
@@ -134,6 +134,11 @@ pub fn list_of_site(connection: &mut Connection, site: SiteId) -> QueryResult<Ve
 /// The host of this name.
 pub fn find(connection: &mut Connection, name: &HostName) -> QueryResult<Option<Host>> {
     host::table.select(Host::as_select()).filter(host::name.eq(name)).first(connection).optional()
+}
+
+/// The host of this id.
+pub(super) fn find_by_id(connection: &mut Connection, id: HostId) -> QueryResult<Option<Host>> {
+    host::table.find(id).select(Host::as_select()).first(connection).optional()
 }
 
 /// Adds a host, due to be crawled.

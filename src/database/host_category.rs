@@ -1,5 +1,7 @@
 //! The tables `host_category`, a host's opt-in to a category, and `host_category_url`, where it carries it.
 
+use std::collections::BTreeSet;
+
 use diesel::prelude::*;
 use serde::Serialize;
 
@@ -148,6 +150,23 @@ pub fn find(
         .filter(host_category::category_id.eq(category))
         .first(connection)
         .optional()
+}
+
+/// Takes URLs away from an opt-in.
+pub(super) fn delete_urls(
+    connection: &mut Connection,
+    host: HostId,
+    category: CategoryId,
+    urls: &BTreeSet<&HostUrl>,
+) -> QueryResult<()> {
+    let Some(opt_in) = find(connection, host, category)? else { return Ok(()) };
+    for url in urls {
+        let row = host_category_url::table
+            .filter(host_category_url::host_category_id.eq(opt_in.id))
+            .filter(host_category_url::url.eq(*url));
+        diesel::delete(row).execute(connection)?;
+    }
+    Ok(())
 }
 
 fn insert_url(connection: &mut Connection, id: HostCategoryId, url: &HostUrl) -> QueryResult<usize> {

@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::{
     Connection, Time,
     crawl::{self, CrawlHost},
-    schema::{category, crawl_schedule, host, host_category, site},
+    schema::{category, crawl_schedule, embargoed_country, host, host_category, site},
 };
 use crate::mirror::{CategoryId, Country, HostId, HostName};
 
@@ -92,6 +92,9 @@ macro_rules! active {
                     .or(host::country
                         .ne_all($embargoed.iter().map(Country::to_string).collect::<Vec<String>>())),
             )
+            .filter(host::country.is_null().or(
+                host::country.ne_all(embargoed_country::table.select(embargoed_country::country.nullable())),
+            ))
             .filter(
                 host::id.eq_any(
                     host_category::table

@@ -14,7 +14,9 @@ use super::{
     Connection, DatabaseUrl, Error, Generations, Part, Time,
     connection::Connector,
     crawl::{self, CrawlEnd, CrawlResult, UrlReach},
-    generation, lease, migration, probe, propagation,
+    generation,
+    imported::{self, Change, Local, Network},
+    lease, migration, probe, propagation,
     suspicion::{self, Settled},
 };
 use crate::mirror::HostId;
@@ -141,6 +143,28 @@ impl Database {
         })
     }
 
+    /// Brings what was imported from MirrorManager to what `wanted` makes of what is here, in one transaction; what
+    /// has changed by it. A rehearsal takes everything back. Answers change only if something in it does.
+    pub fn import(
+        &self,
+        wanted: impl FnOnce(&Local) -> Network,
+        now: Time,
+        rehearse: bool,
+    ) -> Result<Vec<Change>, Error> {
+        let mut changes = Vec::new();
+        let outcome = self.write_parts(|connection| {
+            changes = imported::import(connection, wanted, now)?;
+            if rehearse {
+                return Err(diesel::result::Error::RollbackTransaction);
+            }
+            Ok(((), if changes.is_empty() { Vec::new() } else { vec![Part::Hosts] }))
+        });
+        match outcome {
+            Ok(()) | Err(Error::Query(diesel::result::Error::RollbackTransaction)) => Ok(changes),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Stores what was found out of a host; answers change only if something in it does.
     pub fn store_crawl(&self, result: &CrawlResult) -> Result<(), Error> {
         self.write_parts(|connection| Ok(((), crawl::store(connection, result)?)))
@@ -156,8 +180,8 @@ impl Database {
     }
 
     /// Takes suspicions away, and with them from the holdings what was found to be missing.
-    pub fn settle(&self, settled: &[Settled]) -> Result<(), Error> {
-        self.write_parts(|connection| Ok(((), suspicion::settle(connection, settled)?)))
+    pub fn settle(&self, settled: &[Settled], now: Time) -> Result<(), Error> {
+        self.write_parts(|connection| Ok(((), suspicion::settle(connection, settled, now)?)))
     }
 
     /// Brings the tables up to this program; the names of the migrations that ran.

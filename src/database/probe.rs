@@ -9,7 +9,10 @@ use super::{
     BATCH_ROWS, Connection, Part, Time,
     connection::on_each,
     crawl::{self, UrlReach},
-    schema::{category, crawl_schedule, host, host_category, host_category_url, prober, site, url_traffic},
+    schema::{
+        category, crawl_schedule, embargoed_country, host, host_category, host_category_url, prober, site,
+        url_traffic,
+    },
 };
 use crate::mirror::{Country, HostCategoryUrlId, HostId, HostName, HostUrl, Reach};
 
@@ -59,25 +62,29 @@ pub struct Heartbeat {
 pub fn list_targets(connection: &mut Connection) -> QueryResult<Vec<ProbeTarget>> {
     let hosts = host::table.inner_join(site::table);
     type Row = (HostCategoryUrlId, HostId, HostName, Option<Country>, HostUrl, Reach, Reach, bool, bool);
-    let rows: Vec<Row> = host_category_url::table
-        .inner_join(host_category::table.inner_join(category::table).inner_join(hosts))
-        .filter(category::retired_at.is_null())
-        .filter(host::user_active.and(host::admin_active).and(site::user_active).and(site::admin_active))
-        .filter(host::auto_disabled_at.is_null().and(host::drained.eq(false)))
-        .select((
-            host_category_url::id,
-            host::id,
-            host::name,
-            host::country,
-            host_category_url::url,
-            host_category_url::ipv4_reach,
-            host_category_url::ipv6_reach,
-            host::private,
-            site::private,
-        ))
-        .order(host_category_url::id)
-        .limit(MOST_TARGETS)
-        .load(connection)?;
+    let rows: Vec<Row> =
+        host_category_url::table
+            .inner_join(host_category::table.inner_join(category::table).inner_join(hosts))
+            .filter(category::retired_at.is_null())
+            .filter(host::user_active.and(host::admin_active).and(site::user_active).and(site::admin_active))
+            .filter(host::auto_disabled_at.is_null().and(host::drained.eq(false)))
+            .filter(host::country.is_null().or(
+                host::country.ne_all(embargoed_country::table.select(embargoed_country::country.nullable())),
+            ))
+            .select((
+                host_category_url::id,
+                host::id,
+                host::name,
+                host::country,
+                host_category_url::url,
+                host_category_url::ipv4_reach,
+                host_category_url::ipv6_reach,
+                host::private,
+                site::private,
+            ))
+            .order(host_category_url::id)
+            .limit(MOST_TARGETS)
+            .load(connection)?;
     let alone = crawl_schedule::table.filter(crawl_schedule::not_before.is_not_null());
     let alone: BTreeSet<HostId> =
         alone.select(crawl_schedule::host_id).load(connection)?.into_iter().collect();

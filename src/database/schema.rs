@@ -112,6 +112,7 @@ diesel::table! {
     country_continent_redirect (country) {
         country -> Text,
         continent -> Text,
+        imported -> Bool,
     }
 }
 
@@ -119,6 +120,7 @@ diesel::table! {
     netblock_country (netblock) {
         netblock -> Text,
         country -> Text,
+        imported -> Bool,
     }
 }
 
@@ -153,6 +155,13 @@ diesel::table! {
 
 diesel::table! {
     body (blob_id) {
+        blob_id -> BigInt,
+        bytes -> Binary,
+    }
+}
+
+diesel::table! {
+    pieces (blob_id) {
         blob_id -> BigInt,
         bytes -> Binary,
     }
@@ -311,7 +320,15 @@ diesel::table! {
         bytes_per_second -> Nullable<BigInt>,
         multi_range -> Nullable<Text>,
         keeps_alive -> Nullable<Bool>,
+        certificate_ends_at -> Nullable<Timestamp>,
         checked_at -> Timestamp,
+    }
+}
+
+diesel::table! {
+    demand (blob_id) {
+        blob_id -> BigInt,
+        asked_at -> Timestamp,
     }
 }
 
@@ -353,6 +370,82 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    host_traffic (host_id, hour) {
+        host_id -> BigInt,
+        hour -> Timestamp,
+        bytes -> BigInt,
+        own_bytes -> BigInt,
+        other_bytes -> BigInt,
+    }
+}
+
+diesel::table! {
+    host_load (host_id) {
+        host_id -> BigInt,
+        kept -> BigInt,
+    }
+}
+
+diesel::table! {
+    host_experience (host_id, region, server, began_at) {
+        host_id -> BigInt,
+        region -> Text,
+        server -> BigInt,
+        began_at -> Timestamp,
+        asked -> Binary,
+        failed -> Binary,
+    }
+}
+
+diesel::table! {
+    host_demotion (host_id, region) {
+        host_id -> BigInt,
+        region -> Text,
+        until -> Timestamp,
+        reason -> Text,
+    }
+}
+
+diesel::table! {
+    imported_site (site_id) {
+        site_id -> BigInt,
+        mirrormanager_id -> BigInt,
+    }
+}
+
+diesel::table! {
+    imported_host (host_id) {
+        host_id -> BigInt,
+        mirrormanager_id -> BigInt,
+    }
+}
+
+diesel::table! {
+    site_admin (site_id, username) {
+        site_id -> BigInt,
+        username -> Text,
+    }
+}
+
+diesel::table! {
+    embargoed_country (country) {
+        country -> Text,
+    }
+}
+
+diesel::table! {
+    repository_alias (alias) {
+        alias -> Text,
+        repository -> Text,
+        expires_at -> Nullable<Timestamp>,
+        imported -> Bool,
+    }
+}
+
+diesel::joinable!(imported_site -> site (site_id));
+diesel::joinable!(imported_host -> host (host_id));
+diesel::joinable!(site_admin -> site (site_id));
 diesel::joinable!(host -> site (site_id));
 diesel::joinable!(host_category -> host (host_id));
 diesel::joinable!(host_category -> category (category_id));
@@ -363,6 +456,7 @@ diesel::joinable!(host_country_allowed -> host (host_id));
 diesel::joinable!(host_country_denied -> host (host_id));
 diesel::joinable!(manifest -> blob (blob_id));
 diesel::joinable!(body -> blob (blob_id));
+diesel::joinable!(pieces -> blob (blob_id));
 diesel::joinable!(referrer -> manifest (manifest_id));
 diesel::joinable!(category_repository -> category (category_id));
 diesel::joinable!(category_repository -> repository (repository_id));
@@ -375,6 +469,7 @@ diesel::joinable!(propagation -> host_category (host_category_id));
 diesel::joinable!(host_token -> host (host_id));
 diesel::joinable!(suspicion -> host_category_url (host_category_url_id));
 diesel::joinable!(suspicion -> blob (blob_id));
+diesel::joinable!(demand -> blob (blob_id));
 diesel::joinable!(host_category_rsync -> host_category (host_category_id));
 diesel::joinable!(url_facts -> host_category_url (host_category_url_id));
 diesel::joinable!(host_use -> host (host_id));
@@ -394,11 +489,17 @@ diesel::allow_tables_to_appear_in_same_query!(
     host_country_denied,
     country_continent_redirect,
     netblock_country,
+    imported_site,
+    imported_host,
+    site_admin,
+    embargoed_country,
+    repository_alias,
     blob,
     blob_number,
     manifest,
     manifest_blob,
     body,
+    pieces,
     referrer,
     repository,
     repository_manifest,
@@ -415,9 +516,14 @@ diesel::allow_tables_to_appear_in_same_query!(
     url_traffic,
     prober,
     suspicion,
+    demand,
     host_category_rsync,
     url_facts,
     host_use,
     crawl_cycle,
     repair,
+    host_traffic,
+    host_load,
+    host_experience,
+    host_demotion,
 );

@@ -7,22 +7,25 @@ use diesel::prelude::*;
 use roaring::RoaringBitmap;
 
 use super::{
-    BATCH_ROWS, Connection, Sha256, Time, country, generation,
+    BATCH_ROWS, Connection, Sha256, Time, country, experience, generation,
     host::Host,
     host_category::{HostCategory, HostCategoryUrl},
+    repository_alias::{self, RepositoryAlias},
     schema::{
         blob, body, category, category_repository, category_serial, holdings, host, host_category,
         host_category_url, host_country_allowed, host_country_denied, host_netblock, host_peer_asn, manifest,
-        manifest_blob, referrer, repository, site, tag,
+        manifest_blob, pieces, referrer, repository, site, tag,
     },
     site::Site,
-    withdrawal,
+    traffic, withdrawal,
 };
 use crate::{
     mirror::{Asn, Bandwidth, Bytes, CategoryId, Country, HostCategoryId, HostId, Netblock, Percent, Serial},
+    mirrorlist::load::ALL,
     mirrorlist::rows::{
-        BlobKind, BlobRow, CategoryRow, ContentRows, Hash, HoldingRow, HoldingRows, HostCategoryRow, HostRow,
-        HostRows, HostUrlRow, MovedTagRow, ReferrerRow, RepositoryRow, WithdrawnRow,
+        AliasRow, BlobKind, BlobRow, CategoryRow, ContentRows, Hash, HoldingRow, HoldingRows,
+        HostCategoryRow, HostRow, HostRows, HostUrlRow, MovedTagRow, ReferrerRow, RepositoryRow,
+        WithdrawnRow,
     },
     oci::MediaType,
 };
@@ -243,6 +246,8 @@ pub fn load_hosts(connection: &mut Connection) -> QueryResult<HostRows> {
             .order(host_country_denied::country)
             .load(connection)?,
     );
+    let mut demoted = grouped(experience::list_demoted_regions(connection)?);
+    let kept = traffic::list_kept(connection)?;
     let mut categories = load_opt_ins(connection)?;
     let hosts: Vec<(Host, Site)> = host::table
         .inner_join(site::table)
@@ -255,10 +260,13 @@ pub fn load_hosts(connection: &mut Connection) -> QueryResult<HostRows> {
         countries_allowed: take(&mut countries, host.id),
         countries_denied: take(&mut denied, host.id),
         categories: take(&mut categories, host.id),
+        demoted: take(&mut demoted, host.id),
+        kept: kept.get(&host.id).copied().unwrap_or(ALL),
         ..host_row(host, site)
     });
     let hosts = hosts.collect();
     let withdrawn = withdrawal::list(connection)?.into_iter();
+    let aliases = repository_alias::list(connection)?.into_iter();
     let netblock_countries = country::list_netblock_countries(connection)?;
     Ok(HostRows {
         generation: generation::load(connection)?.hosts,
@@ -269,7 +277,17 @@ pub fn load_hosts(connection: &mut Connection) -> QueryResult<HostRows> {
             .collect(),
         continent_redirects: country::list_continent_redirects(connection)?,
         withdrawn: withdrawn.map(|it| WithdrawnRow { digest: it.digest.0, legal: it.legal }).collect(),
+        embargoed: country::list_embargoed(connection)?,
+        aliases: aliases.map(alias_row).collect(),
     })
+}
+
+fn alias_row(alias: RepositoryAlias) -> AliasRow {
+    AliasRow {
+        alias: alias.alias.to_string(),
+        repository: alias.repository.to_string(),
+        expires_at: alias.expires_at.map(Time::unix_seconds),
+    }
 }
 
 fn host_row(host: Host, site: Site) -> HostRow {
@@ -299,6 +317,8 @@ fn host_row(host: Host, site: Site) -> HostRow {
         daily_bytes: host.daily_bytes.map(Bytes::number),
         max_file_size: host.max_file_size.map(Bytes::number),
         clean_since: host.last_lied_at.map_or(host.created_at, |it| it.max(host.created_at)).unix_seconds(),
+        kept: ALL,
+        demoted: Vec::new(),
         categories: Vec::new(),
     }
 }
@@ -335,6 +355,26 @@ pub fn load_bodies(connection: &mut Connection, digests: &[Hash]) -> QueryResult
 /// The digests of all blobs that have a body in the database.
 pub fn list_bodies(connection: &mut Connection) -> QueryResult<Vec<Hash>> {
     let rows: Vec<Sha256> = body::table.inner_join(blob::table).select(blob::digest).load(connection)?;
+    Ok(rows.into_iter().map(|it| it.0).collect())
+}
+
+/// The pieces of those of these blobs that have any in the database, as they were stored.
+pub fn load_pieces(connection: &mut Connection, digests: &[Hash]) -> QueryResult<Vec<(Hash, Vec<u8>)>> {
+    let mut all = Vec::with_capacity(digests.len());
+    for some in digests.chunks(BATCH_ROWS) {
+        let rows: Vec<(Sha256, Vec<u8>)> = pieces::table
+            .inner_join(blob::table)
+            .filter(blob::digest.eq_any(some.iter().map(|it| Sha256(*it))))
+            .select((blob::digest, pieces::bytes))
+            .load(connection)?;
+        all.extend(rows.into_iter().map(|(digest, bytes)| (digest.0, bytes)));
+    }
+    Ok(all)
+}
+
+/// The digests of all blobs that have pieces in the database.
+pub fn list_pieces(connection: &mut Connection) -> QueryResult<Vec<Hash>> {
+    let rows: Vec<Sha256> = pieces::table.inner_join(blob::table).select(blob::digest).load(connection)?;
     Ok(rows.into_iter().map(|it| it.0).collect())
 }
 
@@ -379,7 +419,7 @@ mod tests {
         Part,
         host::{self, HostChange},
         host_category::opt_in,
-        host_country_allowed, host_country_denied, host_netblock,
+        host_country, host_netblock,
         host_peer_asn::{self, HostPeerAsn},
         site::SiteChange,
         testing::*,
@@ -395,8 +435,8 @@ mod tests {
                 let peer =
                     HostPeerAsn { host_id: host.id, asn: "64501".parse().unwrap(), name: String::new() };
                 host_peer_asn::insert(it, &peer)?;
-                host_country_allowed::replace(it, host.id, &["DE".parse().unwrap()])?;
-                host_country_denied::replace(it, host.id, &["FR".parse().unwrap()])?;
+                host_country::allowed::replace(it, host.id, &["DE".parse().unwrap()])?;
+                host_country::denied::replace(it, host.id, &["FR".parse().unwrap()])?;
                 let change = HostChange {
                     kind: Some(HostKind::PullThrough),
                     client_share: Some("20".parse().ok()),
@@ -450,6 +490,8 @@ mod tests {
                 daily_bytes: Some(1 << 40),
                 max_file_size: Some(1 << 30),
                 clean_since: now().unix_seconds(),
+                kept: ALL,
+                demoted: Vec::new(),
                 categories: vec![HostCategoryRow { id: opt_in.id, category, urls: vec![url] }],
             };
             assert_eq!(*row, expected);

@@ -20,6 +20,21 @@ pub(crate) fn on_both_empty(test: impl Fn(&Database)) {
     }
 }
 
+/// The URL of a new PostgreSQL database that holds what a file of `tests/data` makes.
+pub(crate) fn foreign_postgres(statements: &str) -> String {
+    let url = postgres::new_database();
+    run_psql(&url, statements);
+    url
+}
+
+/// Runs statements in a PostgreSQL database.
+pub(crate) fn run_psql(url: &str, statements: &str) {
+    let mut psql = std::process::Command::new("psql");
+    psql.args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", url, "-c", statements]);
+    let output = psql.output().expect("psql; run tests/setup.sh");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
 /// Runs a test on a migrated database of each engine.
 pub(crate) fn on_both(test: impl Fn(&Database)) {
     on_both_empty(|database| {

@@ -18,7 +18,7 @@ use super::connection::MultiBackend;
 use crate::mirror::{
     Asn, Bandwidth, Bytes, CategoryId, CategoryName, Continent, Country, CrawlState, FileFault,
     HostCategoryId, HostCategoryUrlId, HostId, HostKind, HostName, HostUrl, MultiRange, Netblock, Percent,
-    Reach, RsyncUrl, SiteId, SiteName,
+    Reach, Region, RsyncUrl, SiteId, SiteName,
 };
 use crate::oci::{MediaType, RepositoryName, Tag};
 
@@ -188,6 +188,7 @@ text!(
     Continent,
     CrawlState,
     Reach,
+    Region,
     FileFault,
     MultiRange,
     RsyncUrl,

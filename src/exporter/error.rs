@@ -1,6 +1,9 @@
+use std::path::PathBuf;
+
 use crate::{connector, mirror::CategoryName, oci, tree};
 
 use super::image::{CHILDREN_LIMIT, DEPTH_LIMIT, MANIFESTS_LIMIT};
+use crate::oci::MANIFEST_LIMIT;
 
 /// Why nothing could be exported. The tree is then as it was.
 #[derive(Debug, thiserror::Error)]
@@ -17,6 +20,9 @@ pub enum Error {
     /// Two categories have one name.
     #[error("category {0} is configured twice")]
     Twice(CategoryName),
+    /// A category has the name of the one that is made of all others.
+    #[error("category all is made of all others, for tree.all is set; give the configured one another name")]
+    All,
     /// A pattern that cannot be read.
     #[error("category {category}: the pattern `{pattern}` cannot be read: {reason}")]
     Pattern {
@@ -24,6 +30,14 @@ pub enum Error {
         category: CategoryName,
         /// As it stands in the configuration.
         pattern: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A public key that cannot be used.
+    #[error("the key {}: {reason}", path.display())]
+    Key {
+        /// Its file.
+        path: PathBuf,
         /// What is wrong with it.
         reason: String,
     },
@@ -45,6 +59,22 @@ pub enum ImageError {
         digest: oci::Digest,
         /// Why not.
         source: oci::ManifestError,
+    },
+    /// A configuration that tells neither age nor platform.
+    #[error("configuration {digest} cannot be read: {source}")]
+    Config {
+        /// The configuration.
+        digest: oci::Digest,
+        /// Why not.
+        source: serde_json::Error,
+    },
+    /// A configuration or signature that is too long to be looked at.
+    #[error("{digest} has {size} bytes; what is looked into may have {MANIFEST_LIMIT}")]
+    TooLong {
+        /// The blob.
+        digest: oci::Digest,
+        /// In bytes.
+        size: u64,
     },
     /// Indexes in indexes without end.
     #[error("its indexes are nested more than {DEPTH_LIMIT} deep, at {0}")]

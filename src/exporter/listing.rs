@@ -1,6 +1,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Unmatched, selection::Selection};
+use super::{
+    Unmatched,
+    collect::{Takers, WantedTags},
+    selection::Selection,
+};
 use crate::oci::{RepositoryName, Tag};
 
 /// How many names an error shows of what is there.
@@ -16,11 +20,20 @@ pub(super) struct Listing {
 }
 
 impl Listing {
-    /// Every image that any of the categories takes.
-    pub(super) fn images(&self, selections: &[Selection]) -> Vec<(RepositoryName, Tag)> {
+    /// Every image that any of the categories takes by its name.
+    pub(super) fn images(&self, selections: &[Selection]) -> WantedTags {
         let all = self.tags.iter().flat_map(|(name, tags)| tags.iter().flatten().map(move |tag| (name, tag)));
-        let is_taken = |name: &_, tag: &_| selections.iter().any(|it| it.takes(name, tag));
-        all.filter(|(name, tag)| is_taken(name, tag)).map(|(name, tag)| (name.clone(), tag.clone())).collect()
+        let takers = |name: &_, tag: &_| -> Takers {
+            selections.iter().enumerate().filter(|(_, it)| it.takes(name, tag)).map(|it| it.0).collect()
+        };
+        all.map(|(name, tag)| ((name.clone(), tag.clone()), takers(name, tag)))
+            .filter(|(_, takers)| !takers.is_empty())
+            .collect()
+    }
+
+    /// Does the origin have this tag?
+    pub(super) fn has(&self, name: &RepositoryName, tag: &Tag) -> bool {
+        self.tags.get(name).is_some_and(|tags| tags.as_ref().is_some_and(|it| it.contains(tag)))
     }
 
     /// The patterns of a category that fit nothing.
@@ -53,7 +66,11 @@ impl Listing {
             tags.iter().flatten().any(|tag| selection.takes(name, tag))
         };
         if looked_at.iter().any(takes_any) {
-            return "none of its images could be exported; the tree stays as it was".to_owned();
+            let reason = match selection.max_age {
+                Some(_) => "none of its images could be exported, or all are older than its `max_age`",
+                None => "none of its images could be exported",
+            };
+            return format!("{reason}; the tree stays as it was");
         }
         let seen = looked_at.into_iter().map(|(name, tags)| match tags {
             None => format!("{name} could not be listed"),

@@ -1,13 +1,25 @@
 //! Brings images from the origin registry into the tree. Reads no database.
 
+mod age;
+mod closure;
+mod collect;
 mod error;
 mod image;
+mod keep;
 mod listing;
 mod observer;
+mod origin;
+mod plan;
+mod promotion;
+mod referrers;
 mod run;
+mod scope;
 mod selection;
+mod source;
 mod summary;
+mod survey;
 mod transfer;
+mod verify;
 
 #[cfg(test)]
 mod tests;
@@ -15,7 +27,9 @@ mod tests;
 pub use error::{Error, ImageError};
 pub use image::{CHILDREN_LIMIT, DEPTH_LIMIT, MANIFESTS_LIMIT};
 pub use observer::{Observer, Transfer};
+pub use plan::{CategoryPlan, Files, Plan};
 pub use run::Exporter;
+pub use scope::Scope;
 pub use selection::CategoryConfig;
 pub use summary::{
     CategorySummary, Fault, Fetched, ForeignLayer, Refusal, Summary, Unmatched, WithdrawnImage,

@@ -1,55 +1,47 @@
 use std::{
-    collections::{BTreeMap, BTreeSet, HashSet},
-    sync::Arc,
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    sync::{Arc, atomic::Ordering},
 };
 
-use futures_util::{StreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::Semaphore;
 
 use super::{
-    CategoryConfig, CategorySummary, Error, Fault, ForeignLayer, ImageError, Observer, Refusal, Summary,
-    WithdrawnImage, blocking,
-    image::{Closure, Manifests, Wanted, add_entry},
+    CategoryConfig, CategorySummary, Error, Observer, Plan, Refusal, Scope, Summary, WithdrawnImage,
+    blocking,
+    collect::{Heads, WantedTags},
+    image::Manifests,
+    keep::Subjects,
     listing::Listing,
+    origin::Origin,
+    plan,
+    referrers::Referrers,
     selection::Selection,
+    source::Source,
     transfer::Transfers,
 };
 use crate::{
-    connector::{self, ManifestHead, Registry},
-    mirror::Serial,
-    oci::{Digest, Reference, RepositoryName, Tag},
-    tree::{self, CANARY, CANARY_DIGEST, Kind, State, Tree, Writer},
+    connector::{self, Registry},
+    metalink::PIECE_LENGTH,
+    mirror::{CategoryName, Serial},
+    oci::{Digest, RepositoryName, Tag},
+    tree::{self, CANARY, CANARY_DIGEST, Created, Kind, State, Tree, Writer},
 };
 
-/// How many blobs of one image wait for a connection at once.
-const BLOBS_AT_ONCE: usize = 16;
+/// Of blobs that have no pieces yet, one export reads about so many bytes, after it has published all.
+const CUT_LIMIT: u64 = 64 * 1024 * 1024 * 1024;
 
 /// Brings the configured images from the origin into the tree, again and again.
 pub struct Exporter {
-    registry: Arc<Registry>,
+    pub(super) registry: Arc<Registry>,
     tree: Tree,
-    selections: Vec<Selection>,
+    pub(super) selections: Vec<Selection>,
     /// For patterns to choose from, when the origin shall not be asked for a list.
-    repositories: Vec<RepositoryName>,
-    connections: usize,
+    pub(super) repositories: Vec<RepositoryName>,
+    pub(super) connections: usize,
     keep_former: SignedDuration,
-}
-
-/// An image as a tag led to it.
-struct Image {
-    digest: Digest,
-    closure: Closure,
-}
-
-/// What became of a tag.
-enum Exported {
-    /// All of it is in the pool.
-    Image(Image),
-    /// The origin does not have it any more.
-    Gone,
-    /// This of it is withdrawn.
-    Withdrawn(Digest),
+    /// The category of what is in any, if there is to be one.
+    pub(super) all: Option<CategoryName>,
 }
 
 impl Exporter {
@@ -66,7 +58,12 @@ impl Exporter {
         if let Some(twice) = categories.iter().find(|it| !names.insert(&it.name)) {
             return Err(Error::Twice(twice.name.clone()));
         }
+        let all = tree.all.then(|| "all".parse().expect("a category's name"));
+        if all.as_ref().is_some_and(|all| names.contains(all)) {
+            return Err(Error::All);
+        }
         Ok(Self {
+            all,
             registry: Arc::new(Registry::new(origin)?),
             tree: Tree::open(tree),
             selections: categories.iter().map(Selection::new).collect::<Result<_, _>>()?,
@@ -76,32 +73,105 @@ impl Exporter {
         })
     }
 
-    /// Exports once. What failed image by image is in the summary; `Err` means that the origin or the
+    /// Does any category take this repository?
+    pub fn takes(&self, name: &RepositoryName) -> bool {
+        let is_listed = self.repositories.is_empty() || self.repositories.contains(name);
+        self.selections.iter().any(|it| it.named.contains(name) || (is_listed && it.takes_repository(name)))
+    }
+
+    /// Exports once what is in the scope; the rest of each category stays as it is. What failed image by image is in the summary; `Err` means that the origin or the
     /// tree could not be used at all. Every category is whole before and after, or says that it is
     /// not. May be dropped, or killed, at any moment: the next run goes on from there.
-    pub async fn run(&self, now: Timestamp, observer: &dyn Observer) -> Result<Summary, Error> {
+    pub async fn run(
+        &self,
+        scope: &Scope,
+        now: Timestamp,
+        observer: &dyn Observer,
+    ) -> Result<Summary, Error> {
+        self.export(scope, now, observer, false).await
+    }
+
+    /// Reads all files of the tree anew, and takes out those that are not what their name says; then exports all, which
+    /// brings them in again.
+    pub async fn verify(&self, now: Timestamp, observer: &dyn Observer) -> Result<Summary, Error> {
+        self.export(&Scope::All, now, observer, true).await
+    }
+
+    async fn export(
+        &self,
+        scope: &Scope,
+        now: Timestamp,
+        observer: &dyn Observer,
+        verify: bool,
+    ) -> Result<Summary, Error> {
         let tree = self.tree.clone();
         let writer = Arc::new(blocking(move || tree.lock()).await?);
+        let mut run = self.start(scope, Some(writer.clone()), now, observer)?;
+        if verify {
+            run.verify(&writer).await?;
+        }
         self.registry.ping().await?;
-        let permits = Arc::new(Semaphore::new(self.connections));
-        let transfers = Transfers::new(self.registry.clone(), writer.clone(), permits.clone(), observer);
-        let mut run = Run {
+        run.collect().await?;
+        run.restore_former().await;
+        run.publish(&writer).await?;
+        Ok(run.summary)
+    }
+
+    /// What [`Exporter::run`] of all would change. Asks the origin, fetches no layer, and writes nothing.
+    pub async fn plan(&self, now: Timestamp, observer: &dyn Observer) -> Result<Plan, Error> {
+        let mut run = self.start(&Scope::All, None, now, observer)?;
+        self.registry.ping().await?;
+        run.collect().await?;
+        Ok(plan::compare(run, &self.tree))
+    }
+
+    /// Does an export write to this category?
+    pub(super) fn writes(&self, category: &CategoryName) -> bool {
+        self.all.as_ref() == Some(category) || self.selections.iter().any(|it| it.category == *category)
+    }
+
+    /// Without a writer nothing is written, and only small things are fetched.
+    fn start<'a>(
+        &'a self,
+        scope: &Scope,
+        writer: Option<Arc<Writer>>,
+        now: Timestamp,
+        observer: &'a dyn Observer,
+    ) -> Result<Run<'a>, Error> {
+        let (registry, permits) = (self.registry.clone(), Arc::new(Semaphore::new(self.connections)));
+        let transfers =
+            |it: &Arc<Writer>| Transfers::new(registry.clone(), it.clone(), permits.clone(), observer);
+        let transfers = writer.as_ref().map(transfers);
+        let origin = Arc::new(Origin { registry, permits });
+        let manifests = Manifests {
+            tree: self.tree.clone(),
+            writer,
+            origin: Some(origin.clone()),
+            fetched: Arc::default(),
+        };
+        let withdrawn = self.tree.list_withdrawn()?;
+        let referrers = Referrers::new(origin.clone());
+        let load = |it: &Selection| self.tree.load_state(&it.category);
+        Ok(Run {
             exporter: self,
-            withdrawn: self.tree.list_withdrawn()?,
-            manifests: Manifests { writer: writer.clone(), origin: Some((self.registry.clone(), permits)) },
-            transfers: Arc::new(transfers),
-            previous: load_states(&writer, &self.selections)?,
-            next: Vec::new(),
+            scope: scope.clone(),
+            observer,
+            now,
+            source: Arc::new(Source { origin, manifests, referrers, transfers, withdrawn }),
+            previous: self.selections.iter().map(load).collect::<Result<_, _>>()?,
+            next: self.selections.iter().map(empty_state).collect(),
             listing: Listing::default(),
+            heads: Heads::new(),
+            done: WantedTags::new(),
+            attached: WantedTags::new(),
+            subjects: HashMap::new(),
+            created: match scope {
+                Scope::All => Created::new(),
+                Scope::Some(_) => self.tree.load_created(),
+            },
             keep: HashSet::new(),
             summary: Summary::default(),
-            writer,
-            observer,
-        };
-        run.next = self.selections.iter().map(empty_state).collect();
-        run.collect().await?;
-        run.publish(now).await?;
-        Ok(run.summary)
+        })
     }
 }
 
@@ -116,250 +186,72 @@ fn empty_state(selection: &Selection) -> State {
     }
 }
 
-fn load_states(writer: &Writer, selections: &[Selection]) -> Result<Vec<State>, tree::Error> {
-    selections.iter().map(|it| writer.load_state(&it.category)).collect()
-}
-
-/// One export under way.
-struct Run<'a> {
-    exporter: &'a Exporter,
-    /// What no category may have.
-    withdrawn: BTreeSet<Digest>,
-    writer: Arc<Writer>,
-    manifests: Manifests,
-    transfers: Arc<Transfers<'a>>,
-    observer: &'a dyn Observer,
+/// One export under way. What it does before it publishes is in `survey`, `collect`, `age`, `promotion`, `keep`.
+pub(super) struct Run<'a> {
+    pub(super) exporter: &'a Exporter,
+    pub(super) scope: Scope,
+    pub(super) observer: &'a dyn Observer,
+    pub(super) now: Timestamp,
+    pub(super) source: Arc<Source<'a>>,
     /// By category, as the selections are.
-    previous: Vec<State>,
+    pub(super) previous: Vec<State>,
     /// By category, as the selections are.
-    next: Vec<State>,
-    listing: Listing,
+    pub(super) next: Vec<State>,
+    pub(super) listing: Listing,
+    /// What the origin said of tags.
+    pub(super) heads: Heads,
+    /// What was exported, or could not be.
+    pub(super) done: WantedTags,
+    /// Tags that say something about images that were exported.
+    pub(super) attached: WantedTags,
+    /// What refers to what in the previous states, as far as it had to be found out.
+    pub(super) subjects: HashMap<usize, Subjects>,
+    /// When the images were made that were looked at.
+    pub(super) created: Created,
     /// Content of images that failed half way: it waits in the pool for the next run.
-    keep: HashSet<Digest>,
-    summary: Summary,
+    pub(super) keep: HashSet<Digest>,
+    pub(super) summary: Summary,
 }
 
 impl Run<'_> {
-    /// Fetches all that is chosen, and fills `next`.
-    async fn collect(&mut self) -> Result<(), Error> {
-        let repositories = self.choose_repositories().await?;
-        self.summary.repositories = repositories.len();
-        let images = self.list_images(repositories).await;
-        self.summary.tags = images.len();
-        let (exporter, manifests, transfers) =
-            (self.exporter, self.manifests.clone(), self.transfers.clone());
-        let withdrawn = self.withdrawn.clone();
-        let withdrawn = &withdrawn;
-        let mut results = stream::iter(images)
-            .map(|(name, tag)| {
-                let (manifests, transfers) = (manifests.clone(), transfers.clone());
-                async move {
-                    let image = (&name, &tag);
-                    let result =
-                        export_image(&exporter.registry, &manifests, &transfers, withdrawn, image).await;
-                    (name, tag, result)
-                }
-            })
-            .buffer_unordered(exporter.connections);
-        while let Some((name, tag, result)) = results.next().await {
-            self.add_result(name, tag, result).await;
-        }
-        Ok(())
-    }
-
-    /// The repositories that any category takes.
-    async fn choose_repositories(&mut self) -> Result<Vec<RepositoryName>, Error> {
-        let exporter = self.exporter;
-        let mut names: BTreeSet<RepositoryName> =
-            exporter.selections.iter().flat_map(|it| it.named.clone()).collect();
-        if exporter.selections.iter().any(|it| it.has_patterns) {
-            self.listing.known = if exporter.repositories.is_empty() {
-                self.list_catalog().await?
-            } else {
-                exporter.repositories.clone()
-            };
-            let is_taken =
-                |name: &RepositoryName| exporter.selections.iter().any(|it| it.takes_repository(name));
-            names.extend(self.listing.known.iter().filter(|it| is_taken(it)).cloned());
-        }
-        Ok(names.into_iter().collect())
-    }
-
-    async fn list_catalog(&mut self) -> Result<Vec<RepositoryName>, Error> {
-        let mut names = Vec::new();
-        for text in self.exporter.registry.list_repositories().await? {
-            match text.parse() {
-                Ok(name) => names.push(name),
-                Err(error) => self.add_fault(&text, None, error),
-            }
-        }
-        Ok(names)
-    }
-
-    /// Repository and tag of every image that any category takes. Where tags cannot be listed, the
-    /// previous ones stay.
-    async fn list_images(&mut self, repositories: Vec<RepositoryName>) -> Vec<(RepositoryName, Tag)> {
-        let registry = &self.exporter.registry;
-        let lists: Vec<_> = stream::iter(repositories)
-            .map(|name| async move { (registry.list_tags(&name).await, name) })
-            .buffer_unordered(self.exporter.connections)
-            .collect()
-            .await;
-        for (list, name) in lists {
-            let tags = match list {
-                Ok(Some(tags)) => Ok(self.parse_tags(&name, tags)),
-                // The catalog of many registries still names a repository whose last tag is gone.
-                Ok(None) if !self.is_named(&name) => Ok(BTreeSet::new()),
-                Ok(None) => Err("the origin has no such repository".to_owned()),
-                Err(error) => Err(error.to_string()),
-            };
-            if let Err(reason) = &tags {
-                self.keep_repository(&name, reason).await;
-            }
-            self.listing.tags.insert(name, tags.ok());
-        }
-        self.listing.images(&self.exporter.selections)
-    }
-
-    fn is_named(&self, name: &RepositoryName) -> bool {
-        self.exporter.selections.iter().any(|it| it.named.contains(name))
-    }
-
-    /// The tags of a repository; those that break the grammar are faults.
-    fn parse_tags(&mut self, name: &RepositoryName, texts: Vec<String>) -> BTreeSet<Tag> {
-        let mut tags = BTreeSet::new();
-        for text in texts {
-            match text.parse() {
-                Ok(tag) => {
-                    tags.insert(tag);
-                }
-                Err(error) => self.add_fault(name.as_str(), Some(&text), error),
-            }
-        }
-        tags
-    }
-
-    /// Adds an image to the categories that take it; if it failed, as it was before.
-    async fn add_result(&mut self, name: RepositoryName, tag: Tag, result: Result<Exported, Failure>) {
-        match result {
-            Ok(Exported::Image(image)) => {
-                self.summary.fetched.manifests += image.closure.fetched;
-                self.add_foreign(&name, &tag, &image.closure);
-                let selections = &self.exporter.selections;
-                for (selection, state) in selections.iter().zip(&mut self.next) {
-                    if selection.takes(&name, &tag) {
-                        add_image(state, &name, &tag, &image);
-                    }
-                }
-            }
-            // Removed since the list was made.
-            Ok(Exported::Gone) => {}
-            Ok(Exported::Withdrawn(digest)) => self.add_withdrawn(&name, &tag, digest),
-            Err(failure) => {
-                self.keep.extend(failure.keep);
-                self.add_fault(name.as_str(), Some(tag.as_str()), failure.error);
-                self.keep_tag(&name, &tag).await;
-            }
-        }
-    }
-
-    fn add_withdrawn(&mut self, name: &RepositoryName, tag: &Tag, digest: Digest) {
-        self.observer.note(&format!("{name}:{tag} is left out: {digest} is withdrawn"));
-        let (repository, tag) = (name.clone(), tag.to_string());
-        self.summary.withdrawn.push(WithdrawnImage { repository, tag, digest });
-    }
-
-    fn add_foreign(&mut self, name: &RepositoryName, tag: &Tag, closure: &Closure) {
-        for digest in &closure.foreign {
-            self.observer
-                .note(&format!("{name}:{tag}: layer {digest} is left out; its owner forbids copies"));
-            self.summary.foreign_layers.push(ForeignLayer {
-                repository: name.clone(),
-                tag: tag.to_string(),
-                digest: *digest,
-            });
-        }
-    }
-
-    fn add_fault(&mut self, repository: &str, tag: Option<&str>, reason: impl ToString) {
-        let (repository, tag) = (repository.to_owned(), tag.map(str::to_owned));
-        let fault = Fault { repository, tag, reason: reason.to_string() };
-        self.observer.note(&fault.to_string());
-        self.summary.faults.push(fault);
-    }
-
-    /// The whole repository failed: all its tags stay as they are.
-    async fn keep_repository(&mut self, name: &RepositoryName, reason: &str) {
-        self.add_fault(name.as_str(), None, reason);
-        let tags: BTreeSet<Tag> = self
-            .previous
-            .iter()
-            .filter_map(|it| it.repositories.get(name))
-            .flat_map(|it| it.keys().cloned())
-            .collect();
-        for tag in tags {
-            self.keep_tag(name, &tag).await;
-        }
-    }
-
-    /// Takes a tag over from the tree into the categories that had it.
-    async fn keep_tag(&mut self, name: &RepositoryName, tag: &Tag) {
-        for number in 0..self.next.len() {
-            if !self.exporter.selections[number].takes(name, tag) {
-                continue;
-            }
-            let previous = &self.previous[number];
-            let Some(digest) = previous.repositories.get(name).and_then(|it| it.get(tag)).copied() else {
-                continue;
-            };
-            match self.load_image(previous, name, digest).await {
-                Ok(image) => match image.closure.find_withdrawn(&self.withdrawn) {
-                    Some(digest) => self.add_withdrawn(name, tag, digest),
-                    None => add_image(&mut self.next[number], name, tag, &image),
-                },
-                Err(error) => self.add_fault(name.as_str(), Some(tag.as_str()), error),
-            }
-        }
-    }
-
-    /// An image that the tree has, all of it, without asking the origin.
-    async fn load_image(
-        &self,
-        state: &State,
-        name: &RepositoryName,
-        digest: Digest,
-    ) -> Result<Image, ImageError> {
-        let entry = digest.sha256().and_then(|it| state.entries.get(it));
-        let (size, kind) = *entry.ok_or(ImageError::Missing(digest))?;
-        let media_type = kind.media_type().ok_or(ImageError::Missing(digest))?;
-        let pool = Manifests { writer: self.writer.clone(), origin: None };
-        let closure = pool.resolve(name, Wanted { digest, media_type, size }).await?;
-        let missing = closure.blobs().find(|(digest, size)| !self.writer.has_blob(digest, *size));
-        match missing {
-            Some((missing, _)) => Err(ImageError::Missing(missing)),
-            None => Ok(Image { digest, closure }),
-        }
-    }
-
     /// Writes the categories that changed, and removes what none of them holds any more.
-    async fn publish(&mut self, now: Timestamp) -> Result<(), Error> {
-        let serial = now.as_second().max(self.writer.last_serial()? + 1);
+    async fn publish(&mut self, writer: &Arc<Writer>) -> Result<(), Error> {
+        let is_all = self.scope == Scope::All;
+        let serial = self.now.as_second().max(writer.last_serial()? + 1);
         let states = std::mem::take(&mut self.next).into_iter().zip(std::mem::take(&mut self.previous));
+        let mut large = BTreeMap::new();
         for (selection, (mut state, previous)) in self.exporter.selections.iter().zip(states) {
             if state.repositories.is_empty() && !self.lost_to_withdrawal(selection) {
-                self.refuse(selection);
+                if is_all || !previous.repositories.is_empty() {
+                    self.refuse(selection);
+                }
                 continue;
             }
-            self.summary.unmatched.extend(self.listing.unmatched(selection));
-            self.keep_former(&mut state, &previous, now);
-            let (writer, name) = (self.writer.clone(), selection.category.clone());
+            if is_all {
+                self.summary.unmatched.extend(self.listing.unmatched(selection));
+            }
+            self.keep_former(&mut state, &previous);
+            large.extend(
+                state.entries.iter().filter(|it| it.1.0 > PIECE_LENGTH).map(|(digest, it)| (*digest, it.0)),
+            );
+            let (writer, name) = (writer.clone(), selection.category.clone());
             let summary = blocking(move || publish_one(&writer, name, &state, serial)).await?;
             self.summary.categories.push(summary);
         }
-        self.note_strangers()?;
-        let (writer, keep) = (self.writer.clone(), std::mem::take(&mut self.keep));
-        self.summary.removed = blocking(move || writer.prune_pool(&keep)).await?;
-        (self.summary.fetched.blobs, self.summary.fetched.bytes) = self.transfers.counts();
+        self.relink_strangers(writer).await?;
+        if let Some(all) = self.exporter.all.clone() {
+            let writer = writer.clone();
+            let summary = blocking(move || publish_all(&writer, all, serial)).await?;
+            self.summary.categories.push(summary);
+        }
+        writer.store_created(&self.created)?;
+        if is_all {
+            self.note_strangers()?;
+            let (pruned, keep) = (writer.clone(), std::mem::take(&mut self.keep));
+            self.summary.removed = blocking(move || pruned.prune_pool(&keep)).await?;
+            self.cut(writer.clone(), large).await?;
+        }
+        self.count_fetched();
         self.summary.faults.sort();
         self.summary.foreign_layers.sort();
         self.summary.withdrawn.sort();
@@ -367,8 +259,36 @@ impl Run<'_> {
         Ok(())
     }
 
+    /// Computes the pieces of large blobs that came before pieces were kept, or lost them.
+    async fn cut(&mut self, writer: Arc<Writer>, large: BTreeMap<[u8; 32], u64>) -> Result<(), Error> {
+        let results = blocking(move || {
+            let blobs = large.into_iter().map(|(digest, size)| (Digest::Sha256(digest), size));
+            let uncut = blobs.filter(|(digest, size)| writer.tree().lacks_pieces(digest, *size));
+            let mut left = CUT_LIMIT;
+            let within = uncut.take_while(|(_, size)| {
+                let goes_on = left > 0;
+                left = left.saturating_sub(*size);
+                goes_on
+            });
+            within.map(|(digest, size)| writer.cut(&digest, size)).collect::<Vec<_>>()
+        });
+        for result in results.await {
+            match result {
+                Ok(()) => self.summary.cut += 1,
+                Err(error) => self.observer.note(&format!("no pieces: {error}")),
+            }
+        }
+        Ok(())
+    }
+
+    fn count_fetched(&mut self) {
+        let (blobs, bytes) = self.source.transfers.as_ref().map_or((0, 0), Transfers::counts);
+        let manifests = self.source.manifests.fetched.load(Ordering::Relaxed);
+        self.summary.fetched = super::Fetched { manifests, blobs, bytes };
+    }
+
     /// Is something of this category left out because it is withdrawn?
-    fn lost_to_withdrawal(&self, selection: &Selection) -> bool {
+    pub(super) fn lost_to_withdrawal(&self, selection: &Selection) -> bool {
         let takes =
             |it: &WithdrawnImage| it.tag.parse().is_ok_and(|tag: Tag| selection.takes(&it.repository, &tag));
         self.summary.withdrawn.iter().any(takes)
@@ -384,23 +304,45 @@ impl Run<'_> {
     }
 
     /// Content that no tag leads to any more stays for a while: digests are pinned, mirrors are slow.
-    fn keep_former(&self, state: &mut State, previous: &State, now: Timestamp) {
-        let limit = self.exporter.keep_former.as_secs();
+    fn keep_former(&self, state: &mut State, previous: &State) {
         for (digest, (size, kind)) in &previous.entries {
             let name = Digest::Sha256(*digest);
-            let since = previous.former.get(&name).copied().unwrap_or(now.as_second());
-            let is_former = !state.entries.contains_key(digest) && !self.withdrawn.contains(&name);
-            if is_former && now.as_second() - since < limit && self.writer.has_blob(&name, *size) {
+            if state.entries.contains_key(digest) || self.source.withdrawn.contains(&name) {
+                continue;
+            }
+            if let Some(since) = self.former_since(previous, &name)
+                && self.exporter.tree.has_blob(&name, *size)
+            {
                 state.entries.insert(*digest, (*size, *kind));
                 state.former.insert(name, since);
             }
         }
     }
 
+    /// Since when content would be former that no tag leads to; none if that is too long ago, or the category
+    /// does not have it.
+    pub(super) fn former_since(&self, previous: &State, digest: &Digest) -> Option<i64> {
+        previous.entries.get(digest.sha256()?)?;
+        let (now, limit) = (self.now.as_second(), self.exporter.keep_former.as_secs());
+        let since = previous.former.get(digest).copied().unwrap_or(now);
+        (now - since < limit).then_some(since)
+    }
+
+    /// A category that no export writes to has what was repaired from the pool.
+    async fn relink_strangers(&self, writer: &Arc<Writer>) -> Result<(), Error> {
+        for name in self.exporter.tree.category_names()? {
+            if self.summary.verified.is_some() && !self.exporter.writes(&name) {
+                let writer = writer.clone();
+                blocking(move || writer.relink(&name)).await?;
+            }
+        }
+        Ok(())
+    }
+
     /// Says which folders of the tree no category of the configuration writes to.
     fn note_strangers(&self) -> Result<(), Error> {
         for name in self.exporter.tree.category_names()? {
-            if !self.exporter.selections.iter().any(|it| it.category == name) {
+            if !self.exporter.writes(&name) {
                 let text = format!(
                     "category {name} is in the tree but not in the configuration; it stays as it is; to end it, \
                      remove its folder from the tree, then run `portolan scan`"
@@ -412,17 +354,10 @@ impl Run<'_> {
     }
 }
 
-fn add_image(state: &mut State, name: &RepositoryName, tag: &Tag, image: &Image) {
-    state.repositories.entry(name.clone()).or_default().insert(tag.clone(), image.digest);
-    for (digest, (size, kind)) in &image.closure.entries {
-        add_entry(&mut state.entries, *digest, *size, *kind);
-    }
-}
-
 /// Publishes a state unless it stands there already.
 fn publish_one(
     writer: &Writer,
-    name: crate::mirror::CategoryName,
+    name: CategoryName,
     state: &State,
     serial: Serial,
 ) -> Result<CategorySummary, tree::Error> {
@@ -430,6 +365,22 @@ fn publish_one(
     if changed {
         writer.publish(&name, state, serial)?;
     }
+    summarize(writer, name, state, changed)
+}
+
+/// Publishes the category of what is in any.
+fn publish_all(writer: &Writer, name: CategoryName, serial: Serial) -> Result<CategorySummary, tree::Error> {
+    let changed = writer.publish_all(&name, serial)?;
+    let state = writer.tree().load_state(&name)?;
+    summarize(writer, name, &state, changed)
+}
+
+fn summarize(
+    writer: &Writer,
+    name: CategoryName,
+    state: &State,
+    changed: bool,
+) -> Result<CategorySummary, tree::Error> {
     let serial = writer.tree().read_category(&name)?.inventory.serial;
     Ok(CategorySummary {
         name,
@@ -440,52 +391,4 @@ fn publish_one(
         bytes: state.entries.values().map(|it| it.0).sum(),
         former: state.former.len(),
     })
-}
-
-/// Why an image failed, and what of it is in the pool already.
-struct Failure {
-    error: ImageError,
-    keep: Vec<Digest>,
-}
-
-impl<T: Into<ImageError>> From<T> for Failure {
-    fn from(error: T) -> Self {
-        Self { error: error.into(), keep: Vec::new() }
-    }
-}
-
-/// Brings all of an image into the pool: one HEAD, and then only what is not there yet.
-async fn export_image(
-    registry: &Registry,
-    manifests: &Manifests,
-    transfers: &Transfers<'_>,
-    withdrawn: &BTreeSet<Digest>,
-    (name, tag): (&RepositoryName, &Tag),
-) -> Result<Exported, Failure> {
-    let head = {
-        let _permit = transfers.permits.acquire().await.expect("it is never closed");
-        registry.head_manifest(name, &Reference::Tag(tag.clone())).await?
-    };
-    let Some(ManifestHead { digest, media_type, size }) = head else { return Ok(Exported::Gone) };
-    if withdrawn.contains(&digest) {
-        return Ok(Exported::Withdrawn(digest));
-    }
-    let closure = manifests.resolve(name, Wanted { digest, media_type, size }).await?;
-    if let Some(digest) = closure.find_withdrawn(withdrawn) {
-        return Ok(Exported::Withdrawn(digest));
-    }
-    // One bad blob does not stop the others: they wait in the pool for the next run.
-    let results: Vec<_> = stream::iter(closure.blobs().collect::<Vec<_>>())
-        .map(|(digest, size)| transfers.fetch(name, digest, size))
-        .buffer_unordered(BLOBS_AT_ONCE)
-        .collect()
-        .await;
-    let fetched: Result<(), ImageError> = results.into_iter().collect();
-    match fetched {
-        Ok(()) => Ok(Exported::Image(Image { digest, closure })),
-        Err(error) => {
-            let keep = closure.entries.keys().map(|it| Digest::Sha256(*it)).collect();
-            Err(Failure { error, keep })
-        }
-    }
 }

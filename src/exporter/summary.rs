@@ -3,6 +3,7 @@ use serde::Serialize;
 use crate::{
     mirror::{CategoryName, Serial},
     oci::{Digest, RepositoryName},
+    tree::Verified,
 };
 
 /// What an export did. As JSON it is what `portolan export --json` prints.
@@ -18,6 +19,11 @@ pub struct Summary {
     pub fetched: Fetched,
     /// Files that were removed from the pool because no category holds them any more.
     pub removed: u64,
+    /// What reading the whole tree came to, if that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub verified: Option<Verified>,
+    /// Blobs of which pieces were computed anew, for there were none.
+    pub cut: u64,
     /// Layers whose owner forbids copies; they are not in the tree.
     pub foreign_layers: Vec<ForeignLayer>,
     /// Images that are not in the tree, for something of them is withdrawn.

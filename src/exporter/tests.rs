@@ -11,11 +11,18 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
 use super::*;
+
+mod choice;
+mod closure;
+mod plan;
+mod promotion;
+mod scope;
+
 use crate::{
     connector,
     connector::testing::{Answer, Request, Server},
     mirror::CategoryName,
-    oci::{Digest, MediaType},
+    oci::{self, Digest, MediaType},
     tree::{self, Tree},
 };
 
@@ -29,22 +36,30 @@ struct Content {
     tags: BTreeMap<(String, String), Digest>,
     manifests: BTreeMap<Digest, (MediaType, Vec<u8>)>,
     blobs: BTreeMap<Digest, Vec<u8>>,
+    /// Does it have a referrers API?
+    has_api: bool,
     /// Answers that are not what they should be, by path.
     broken: BTreeMap<String, Vec<Answer>>,
 }
 
+fn descriptor(media_type: &str, bytes: &[u8]) -> serde_json::Value {
+    json!({"mediaType": media_type, "digest": Digest::of(bytes), "size": bytes.len()})
+}
+
+fn digest_of(descriptor: &serde_json::Value) -> Digest {
+    descriptor["digest"].as_str().unwrap().parse().unwrap()
+}
+
 impl Content {
     fn blob(&mut self, bytes: &[u8]) -> serde_json::Value {
-        let digest = Digest::of(bytes);
-        self.blobs.insert(digest, bytes.to_vec());
-        json!({"mediaType": "application/octet-stream", "digest": digest, "size": bytes.len()})
+        self.blobs.insert(Digest::of(bytes), bytes.to_vec());
+        descriptor("application/octet-stream", bytes)
     }
 
     fn manifest(&mut self, media_type: MediaType, text: &serde_json::Value) -> serde_json::Value {
         let bytes = serde_json::to_vec(text).unwrap();
-        let digest = Digest::of(&bytes);
-        let descriptor = json!({"mediaType": media_type.as_str(), "digest": digest, "size": bytes.len()});
-        self.manifests.insert(digest, (media_type, bytes));
+        let descriptor = descriptor(media_type.as_str(), &bytes);
+        self.manifests.insert(Digest::of(&bytes), (media_type, bytes));
         descriptor
     }
 
@@ -67,8 +82,25 @@ impl Content {
 
     fn tag(&mut self, image: &str, descriptor: &serde_json::Value) {
         let (name, tag) = image.split_once(':').unwrap();
-        let digest = descriptor["digest"].as_str().unwrap().parse().unwrap();
-        self.tags.insert((name.to_owned(), tag.to_owned()), digest);
+        self.tags.insert((name.to_owned(), tag.to_owned()), digest_of(descriptor));
+    }
+
+    /// What its API says, if it has one.
+    fn referrers(&self, subject: &Digest) -> Answer {
+        if !self.has_api {
+            return Answer::new(404, b"404 page not found");
+        }
+        let refers = |(media_type, bytes): &&(MediaType, Vec<u8>)| {
+            let manifest = oci::Manifest::parse(*media_type, bytes).unwrap();
+            manifest.subject.is_some_and(|it| it.digest == *subject)
+        };
+        let descriptors: Vec<_> = self
+            .manifests
+            .values()
+            .filter(refers)
+            .map(|(media_type, bytes)| descriptor(media_type.as_str(), bytes))
+            .collect();
+        Answer::new(200, json!({"schemaVersion": 2, "manifests": descriptors}).to_string().as_bytes())
     }
 
     fn answer(&mut self, request: &Request) -> Answer {
@@ -87,6 +119,9 @@ impl Content {
             let tags: Vec<_> = self.tags.keys().filter(|it| it.0 == name).map(|it| &it.1).collect();
             let status = if tags.is_empty() { 404 } else { 200 };
             return Answer::new(status, json!({"tags": tags}).to_string().as_bytes());
+        }
+        if let Some((_, subject)) = path.split_once("/referrers/") {
+            return self.referrers(&subject.parse().unwrap());
         }
         if let Some((name, reference)) = path.split_once("/manifests/") {
             let digest =
@@ -159,10 +194,8 @@ impl World {
 
     fn category(&mut self, name: &str, repositories: &[&str]) {
         self.categories.push(CategoryConfig {
-            name: name.parse().unwrap(),
             repositories: repositories.iter().map(|it| (*it).to_owned()).collect(),
-            tags: vec!["*".to_owned()],
-            publish: None,
+            ..CategoryConfig::new(name.parse().unwrap())
         });
     }
 
@@ -171,20 +204,24 @@ impl World {
     }
 
     fn tree_config(&self) -> tree::Config {
-        tree::Config { path: self.folder.path().join("tree"), keep_former: SignedDuration::from_hours(1) }
+        let path = self.folder.path().join("tree");
+        tree::Config { path, keep_former: SignedDuration::from_hours(1), ..tree::Config::default() }
     }
 
     fn tree(&self) -> Tree {
         Tree::open(&self.tree_config())
     }
 
-    async fn try_export(&self, now: i64) -> Result<Summary, Error> {
+    fn exporter(&self) -> Result<Exporter, Error> {
         let origin = connector::Config {
             url: Some(self.server.url().parse().unwrap()),
             ..connector::Config::default()
         };
-        let exporter = Exporter::new(&origin, &self.tree_config(), &self.categories)?;
-        exporter.run(Timestamp::from_second(now).unwrap(), &self.notes).await
+        Exporter::new(&origin, &self.tree_config(), &self.categories)
+    }
+
+    async fn try_export(&self, now: i64) -> Result<Summary, Error> {
+        self.exporter()?.run(&Scope::All, Timestamp::from_second(now).unwrap(), &self.notes).await
     }
 
     /// Exports, and checks that every category is whole.
@@ -256,8 +293,12 @@ async fn nothing_new_costs_one_head_a_tag() {
     });
     world.export(1000).await;
     let summary = world.export(2000).await;
+    let mut requests = world.requests();
+    let asked = requests.extract_if(.., |it| it.contains("/referrers/")).count();
+    assert_eq!(asked, 1, "it is asked once whether it has a referrers API");
+    requests.sort();
     assert_eq!(
-        world.requests().into_iter().collect::<BTreeSet<_>>(),
+        requests,
         [
             "GET /v2/",
             "GET /v2/_catalog?n=1000",
@@ -265,8 +306,6 @@ async fn nothing_new_costs_one_head_a_tag() {
             "HEAD /v2/app/manifests/1",
             "HEAD /v2/app/manifests/2",
         ]
-        .map(str::to_owned)
-        .into(),
     );
     assert_eq!((summary.categories[0].serial, summary.categories[0].changed), (1000, false));
     assert_eq!(summary.fetched, Fetched::default());
@@ -568,7 +607,7 @@ async fn names_need_no_catalog() {
 fn an_export_may_run_on_any_thread() {
     fn check<T: Send>(_: impl FnOnce(&'static Exporter) -> T) {}
     static NOTES: Notes = Notes(Mutex::new(Vec::new()));
-    check(|exporter| exporter.run(Timestamp::UNIX_EPOCH, &NOTES));
+    check(|exporter| exporter.run(&Scope::All, Timestamp::UNIX_EPOCH, &NOTES));
 }
 
 /// A tree with `app:1` and `app:2`, before the configuration changes.

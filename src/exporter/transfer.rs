@@ -63,7 +63,7 @@ impl<'a> Transfers<'a> {
         digest: Digest,
         size: u64,
     ) -> Result<(), ImageError> {
-        if self.writer.has_blob(&digest, size) {
+        if self.writer.tree().has_blob(&digest, size) {
             return Ok(());
         }
         let cell = {
@@ -72,7 +72,7 @@ impl<'a> Transfers<'a> {
         };
         let transfer = Transfer { digest, size, repository: repository.clone() };
         cell.get_or_try_init(|| self.transfer(&transfer)).await?;
-        match self.writer.blob_size(&digest) {
+        match self.writer.tree().blob_size(&digest) {
             Some(found) if found == size => Ok(()),
             // The bytes are right, but the image that brought them in said another size.
             found => Err(tree::Error::WrongSize { digest, size, found: found.unwrap_or_default() }.into()),

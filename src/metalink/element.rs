@@ -5,7 +5,7 @@ use quick_xml::{
     events::{BytesStart, BytesText, Event},
 };
 
-use super::WebUrl;
+use super::{Pieces, Version, WebUrl};
 use crate::mirror::Country;
 
 /// Writes one `url` element after the other with the same memory, so that a URL costs no allocation.
@@ -48,4 +48,32 @@ impl UrlElement {
         self.start.clear_attributes();
         Ok(())
     }
+}
+
+/// Writes the element `pieces`. The versions spell the hash differently, and only version 3 counts the pieces.
+pub(super) fn write_pieces(
+    writer: &mut Writer<Vec<u8>>,
+    pieces: &Pieces,
+    version: Version,
+) -> io::Result<()> {
+    let algorithm = match version {
+        Version::V3 => "sha256",
+        Version::V4 => "sha-256",
+    };
+    let length = pieces.length().to_string();
+    let element = writer.create_element("pieces");
+    let element = element.with_attributes([("length", length.as_str()), ("type", algorithm)]);
+    element.write_inner_content(|writer| {
+        for (digest, number) in pieces.digests().zip(0u32..) {
+            let mut hash = BytesStart::new("hash");
+            if version == Version::V3 {
+                hash.push_attribute(("piece", number.to_string().as_str()));
+            }
+            writer.write_event(Event::Start(hash.borrow()))?;
+            writer.write_event(Event::Text(BytesText::new(&digest.hex())))?;
+            writer.write_event(Event::End(hash.to_end()))?;
+        }
+        Ok(())
+    })?;
+    Ok(())
 }

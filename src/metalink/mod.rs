@@ -4,6 +4,7 @@
 
 mod element;
 mod link;
+mod pieces;
 mod read;
 mod scanner;
 mod url;
@@ -17,6 +18,7 @@ use crate::{mirror::Country, oci::Digest};
 
 pub use self::{
     link::{DUPLICATES_LIMIT, describedby_link, duplicate_links, instance_digest},
+    pieces::{PIECE_LENGTH, PIECES_LIMIT, PieceHasher, Pieces},
     read::{DOCUMENT_LIMIT, ReadError, read},
     url::{URL_LIMIT, WebUrl, WebUrlError},
     v3::render_v3,
@@ -41,6 +43,7 @@ pub struct Document {
     digest: Digest,
     published: Timestamp,
     origin: Option<WebUrl>,
+    pieces: Option<Pieces>,
     resources: Vec<Resource>,
 }
 
@@ -70,6 +73,9 @@ pub enum DocumentError {
     /// RFC 5854 section 4.1.2 wants at least one; we limit the list at the other end.
     #[error("a metalink has 1 to {RESOURCES_LIMIT} URLs, not {0}")]
     Resources(usize),
+    /// RFC 5854 section 4.1.3: all of the file, in order.
+    #[error("a metalink's pieces are as many as its file's size needs")]
+    Pieces,
 }
 
 impl Document {
@@ -98,7 +104,15 @@ impl Document {
         if published < Timestamp::UNIX_EPOCH {
             return Err(DocumentError::Timestamp);
         }
-        Ok(Self { name, size, digest, published, origin, resources })
+        Ok(Self { name, size, digest, published, origin, pieces: None, resources })
+    }
+
+    /// With the hashes of the file's pieces.
+    pub fn with_pieces(self, pieces: Option<Pieces>) -> Result<Self, DocumentError> {
+        match &pieces {
+            Some(it) if !it.fits(self.size) => Err(DocumentError::Pieces),
+            _ => Ok(Self { pieces, ..self }),
+        }
     }
 
     /// The file's name.
@@ -126,6 +140,11 @@ impl Document {
         self.origin.as_ref()
     }
 
+    /// The hashes of the file's pieces, if it is cut into any.
+    pub fn pieces(&self) -> Option<&Pieces> {
+        self.pieces.as_ref()
+    }
+
     /// Best first; never empty.
     pub fn resources(&self) -> &[Resource] {
         &self.resources
@@ -133,7 +152,8 @@ impl Document {
 
     /// How many bytes a document is likely to have: enough that the writers seldom have to grow.
     fn capacity(&self) -> usize {
-        1024 + self.resources.iter().map(|it| it.url.as_str().len() + 100).sum::<usize>()
+        let pieces = self.pieces.as_ref().map_or(0, |it| it.digests().len());
+        1024 + 100 * pieces + self.resources.iter().map(|it| it.url.as_str().len() + 100).sum::<usize>()
     }
 }
 
@@ -170,8 +190,10 @@ mod samples {
         ];
         resources[1].is_private = true;
         let origin = "https://registry.example/metalink?repo=fedora&tag=latest".parse().unwrap();
-        Document::new(digest_file_name(&digest), 3_145_851, digest, NEW_YEAR, Some(origin), resources)
-            .unwrap()
+        let document =
+            Document::new(digest_file_name(&digest), 3_145_851, digest, NEW_YEAR, Some(origin), resources);
+        let pieces = Pieces::new(3_145_851, 2_097_152, vec![[0xab; 32], [0xcd; 32]]);
+        document.unwrap().with_pieces(pieces).unwrap()
     }
 }
 
@@ -196,6 +218,12 @@ mod tests {
         let many = vec![one[0].clone(); RESOURCES_LIMIT + 1];
         assert_eq!(new("a", sha256, 0, &many), Some(DocumentError::Resources(RESOURCES_LIMIT + 1)));
         assert_eq!(new("fedora/latest", sha256, 0, &one), None);
+        let document = Document::new("a", 10, sha256, 0, None, one).unwrap();
+        assert_eq!(
+            document.clone().with_pieces(Pieces::new(13, 4, vec![[0; 32]; 4])),
+            Err(DocumentError::Pieces)
+        );
+        assert!(document.with_pieces(Pieces::new(10, 4, vec![[0; 32]; 3])).unwrap().pieces().is_some());
     }
 
     #[test]

@@ -3,7 +3,7 @@ use std::str::FromStr;
 use jiff::Timestamp;
 
 use super::{
-    Document, DocumentError, RESOURCES_LIMIT, Resource, WebUrl, WebUrlError,
+    Document, DocumentError, Pieces, RESOURCES_LIMIT, Resource, WebUrl, WebUrlError,
     scanner::{Element, Namespace, Scanner},
     v3::PREFERENCE_LIMIT,
     v4::PRIORITY_LIMIT,
@@ -86,6 +86,8 @@ struct Parts {
     name: Option<String>,
     size: Option<u64>,
     digest: Option<Digest>,
+    /// Their length and hashes.
+    pieces: Option<(u64, Vec<[u8; 32]>)>,
     timestamp: Option<i64>,
     origin: Option<WebUrl>,
     /// With the rank that the document gives it, lowest first.
@@ -119,6 +121,7 @@ impl Parts {
             match (element.namespace, element.name()) {
                 (Namespace::V4, "size") => set(&mut self.size, "size", integer("size", &scanner.text()?)?)?,
                 (Namespace::V4, "hash") => self.read_hash("sha-256", scanner, &element)?,
+                (Namespace::V4, "pieces") => self.read_pieces("sha-256", scanner, &element)?,
                 (Namespace::V4, "url") => {
                     let priority = optional(&element, "priority")?.unwrap_or(PRIORITY_LIMIT);
                     if !(1..=PRIORITY_LIMIT).contains(&priority) {
@@ -174,6 +177,7 @@ impl Parts {
                 (Namespace::V3, "size") => set(&mut self.size, "size", integer("size", &scanner.text()?)?)?,
                 (Namespace::V3, "verification" | "resources") => groups += 1,
                 (Namespace::V3, "hash") => self.read_hash("sha256", scanner, &element)?,
+                (Namespace::V3, "pieces") => self.read_pieces("sha256", scanner, &element)?,
                 (Namespace::V3, "url") => {
                     let preference = optional(&element, "preference")?.unwrap_or(0);
                     let rank = PREFERENCE_LIMIT.checked_sub(preference);
@@ -194,8 +198,34 @@ impl Parts {
         if element.attribute("type")?.as_deref() != Some(sha256) {
             return scanner.skip(element);
         }
-        let digest = parsed("hash", &format!("sha256:{}", scanner.text()?))?;
-        set(&mut self.digest, "SHA-256", digest)
+        set(&mut self.digest, "SHA-256", read_sha256(scanner)?)
+    }
+
+    /// Takes pieces with hashes of the algorithm that is spelled like this; passes over others.
+    fn read_pieces(
+        &mut self,
+        sha256: &str,
+        scanner: &mut Scanner<'_>,
+        pieces: &Element<'_>,
+    ) -> Result<(), ReadError> {
+        if pieces.attribute("type")?.as_deref() != Some(sha256) {
+            return scanner.skip(pieces);
+        }
+        let length = integer("length", &required(pieces, "length")?)?;
+        let mut hashes = Vec::new();
+        while let Some(element) = scanner.next_child()? {
+            if (element.namespace, element.name()) != (pieces.namespace, "hash") {
+                scanner.skip(&element)?;
+                continue;
+            }
+            // Version 3 counts them.
+            let number = element.attribute("piece")?;
+            if number.is_some_and(|it| it != hashes.len().to_string()) {
+                return Err(ReadError::Malformed("piece"));
+            }
+            hashes.extend(read_sha256(scanner)?.sha256());
+        }
+        set(&mut self.pieces, "pieces", (length, hashes))
     }
 
     fn read_url(
@@ -222,15 +252,24 @@ impl Parts {
     fn finish(mut self) -> Result<Document, ReadError> {
         // Stable: what has the same rank stays in the document's order.
         self.resources.sort_by_key(|it| it.0);
-        Ok(Document::new(
+        let size = self.size.ok_or(ReadError::Missing("size"))?;
+        let pieces = self.pieces.map(|(length, hashes)| {
+            Pieces::new(size, length, hashes).ok_or(ReadError::Document(DocumentError::Pieces))
+        });
+        let document = Document::new(
             self.name.ok_or(ReadError::Missing("file"))?,
-            self.size.ok_or(ReadError::Missing("size"))?,
+            size,
             self.digest.ok_or(ReadError::Missing("SHA-256"))?,
             self.timestamp.ok_or(ReadError::Missing("timestamp"))?,
             self.origin,
             self.resources.into_iter().map(|it| it.1).collect(),
-        )?)
+        )?;
+        Ok(document.with_pieces(pieces.transpose()?)?)
     }
+}
+
+fn read_sha256(scanner: &mut Scanner<'_>) -> Result<Digest, ReadError> {
+    parsed("hash", &format!("sha256:{}", scanner.text()?))
 }
 
 fn set<T>(part: &mut Option<T>, name: &'static str, value: T) -> Result<(), ReadError> {
@@ -311,11 +350,13 @@ mod tests {
                <m:published>2025-01-01T01:00:00+01:00</m:published><o:size>x</o:size>
                <m:file name="a"><m:url>https://m2.example/x</m:url><m:size>1</m:size><o:size>2</o:size>
                <m:hash type="sha-256">{hex}</m:hash><m:hash type="sha-1">0</m:hash>
+               <m:pieces length="1" type="sha-1"><m:hash>0</m:hash></m:pieces>
                <m:pieces length="1" type="sha-256"><m:hash>{hex}</m:hash></m:pieces>
                <m:url priority="7" location="FR">https&#x3a;//m1.example/x</m:url></m:file></m:metalink>"#
         );
         let document = read(v4.as_bytes()).unwrap();
         assert_eq!((document.size(), document.timestamp()), (1, samples::NEW_YEAR));
+        assert_eq!(document.pieces(), Pieces::new(1, 1, vec![*Digest::of(b"").sha256().unwrap()]).as_ref());
         let expected =
             [samples::resource("https://m1.example/x", "fr"), samples::resource("https://m2.example/x", "")];
         assert_eq!(document.resources(), expected);
@@ -345,6 +386,12 @@ mod tests {
         check(&v4, "<size>3145851</size>", "", "no size");
         check(&v4, "<size>3145851</size>", "<size>1</size><size>1</size>", "more than one size");
         check(&v4, "</hash>", " </hash>", "malformed hash");
+        check(&v4, "length=\"2097152\"", "", "no length");
+        check(&v4, "length=\"2097152\"", "length=\"0\"", "as many as its file's size needs");
+        check(&v4, "length=\"2097152\"", "length=\"1048576\"", "as many as its file's size needs");
+        check(&v3, "<size>3145851<", "<size>4194305<", "as many as its file's size needs");
+        check(&v3, "piece=\"1\"", "piece=\"2\"", "malformed piece");
+        check(&v4, "<pieces", "<pieces length=\"1\" type=\"sha-256\"/><pieces", "more than one pieces");
         check(&v4, "priority=\"1\"", "priority=\"0\"", "malformed priority");
         check(&v4, "priority=\"1\"", "priority=\"1000000\"", "malformed priority");
         check(&v4, "location=\"de\"", "location=\"deu\"", "malformed location");
@@ -398,9 +445,14 @@ mod tests {
             timestamp in 0..253_402_000_000_i64,
             origin in proptest::option::of("https://[a-z]{1,9}/[&'\"=?a-z]{0,20}"),
             resources in proptest::collection::vec(any_resource(), 1..130),
+            pieces in 0..9_u64,
         ) -> Document {
             let origin = origin.map(|it| it.parse().unwrap());
-            Document::new(name, size, Digest::of(&content), timestamp, origin, resources).unwrap()
+            let length = size.checked_div(pieces).unwrap_or_default();
+            let hashes = (0..size.checked_div(length).map_or(0, |_| size.div_ceil(length))).map(|it| [it as u8; 32]);
+            let pieces = Pieces::new(size, length, hashes.collect());
+            let document = Document::new(name, size, Digest::of(&content), timestamp, origin, resources).unwrap();
+            document.with_pieces(pieces).unwrap()
         }
     }
 

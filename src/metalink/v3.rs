@@ -6,7 +6,10 @@ use quick_xml::{
     events::{BytesDecl, BytesText, Event},
 };
 
-use super::{Document, GENERATOR, Resource, element::UrlElement};
+use super::{
+    Document, GENERATOR, Resource, Version,
+    element::{UrlElement, write_pieces},
+};
 
 pub(super) const NAMESPACE: &str = "http://www.metalinker.org/";
 
@@ -58,7 +61,7 @@ fn write_file(writer: &mut Writer<Vec<u8>>, document: &Document) -> io::Result<(
         writer.create_element("verification").write_inner_content(|writer| {
             let hash = writer.create_element("hash").with_attribute(("type", "sha256"));
             hash.write_text_content(BytesText::new(&document.digest.hex()))?;
-            Ok(())
+            document.pieces.as_ref().map_or(Ok(()), |it| write_pieces(writer, it, Version::V3))
         })?;
         let resources = writer.create_element("resources").with_attribute(("maxconnections", "1"));
         resources.write_inner_content(|writer| write_urls(writer, &document.resources))?;
@@ -102,6 +105,10 @@ mod tests {
            <size>3145851</size>
            <verification>
             <hash type="sha256">61aef21156ffca6a6927ced21ac6a805a0a30c14398012f15e68a25ae0c020e9</hash>
+            <pieces length="2097152" type="sha256">
+             <hash piece="0">abababababababababababababababababababababababababababababababab</hash>
+             <hash piece="1">cdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcd</hash>
+            </pieces>
            </verification>
            <resources maxconnections="1">
             <url protocol="https" type="https" location="de" preference="100">https://m1.example/fedora/blobs/sha256/ab/x?a=1&amp;b=&apos;2&apos;</url>

@@ -6,7 +6,10 @@ use quick_xml::{
     events::{BytesDecl, BytesText, Event},
 };
 
-use super::{Document, GENERATOR, Resource, element::UrlElement};
+use super::{
+    Document, GENERATOR, Resource, Version,
+    element::{UrlElement, write_pieces},
+};
 
 pub(super) const NAMESPACE: &str = "urn:ietf:params:xml:ns:metalink";
 
@@ -45,6 +48,9 @@ fn write_file(writer: &mut Writer<Vec<u8>>, document: &Document) -> io::Result<(
         writer.create_element("size").write_text_content(BytesText::new(&document.size.to_string()))?;
         let hash = writer.create_element("hash").with_attribute(("type", "sha-256"));
         hash.write_text_content(BytesText::new(&document.digest.hex()))?;
+        if let Some(pieces) = &document.pieces {
+            write_pieces(writer, pieces, Version::V4)?;
+        }
         write_urls(writer, &document.resources)
     })?;
     Ok(())
@@ -78,6 +84,10 @@ mod tests {
          <file name="sha256-61aef21156ffca6a6927ced21ac6a805a0a30c14398012f15e68a25ae0c020e9">
           <size>3145851</size>
           <hash type="sha-256">61aef21156ffca6a6927ced21ac6a805a0a30c14398012f15e68a25ae0c020e9</hash>
+          <pieces length="2097152" type="sha-256">
+           <hash>abababababababababababababababababababababababababababababababab</hash>
+           <hash>cdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcd</hash>
+          </pieces>
           <url location="de" priority="1">https://m1.example/fedora/blobs/sha256/ab/x?a=1&amp;b=&apos;2&apos;</url>
           <url location="fr" priority="2">http://m2.example/blob</url>
           <url priority="3">https://m3.example/blob</url>

@@ -149,19 +149,22 @@ pub enum FileFault {
     Absent,
     /// It has other bytes or another size.
     Damaged,
+    /// It begins to come, and stalls or breaks off.
+    Broken,
     /// It does not come as it is: encoded, forbidden, redirected to nowhere.
     Wrong,
 }
 
 impl FileFault {
-    /// All three.
-    pub const ALL: [Self; 3] = [Self::Absent, Self::Damaged, Self::Wrong];
+    /// All four.
+    pub const ALL: [Self; 4] = [Self::Absent, Self::Damaged, Self::Broken, Self::Wrong];
 
     /// As it stands in the database and in JSON.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Absent => "absent",
             Self::Damaged => "damaged",
+            Self::Broken => "broken",
             Self::Wrong => "wrong",
         }
     }

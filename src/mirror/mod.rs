@@ -7,6 +7,7 @@ mod invisible;
 mod kind;
 mod netblock;
 mod place;
+mod region;
 mod rsync_url;
 mod site;
 
@@ -19,5 +20,9 @@ pub use invisible::is_invisible;
 pub use kind::{Bytes, BytesError, HostKind, HostKindError, Percent, PercentError};
 pub use netblock::{Netblock, NetblockError};
 pub use place::{Continent, Country, Place, PlaceError};
+pub use region::{Region, RegionError};
 pub use rsync_url::{RsyncUrl, RsyncUrlError};
-pub use site::{CategoryId, HostCategoryId, HostCategoryUrlId, HostId, SiteId, SiteName, SiteNameError};
+pub use site::{
+    CategoryId, HostCategoryId, HostCategoryUrlId, HostId, PAGE_LENGTH, SiteId, SiteName, SiteNameError,
+    is_page,
+};

@@ -1,6 +1,7 @@
 use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
+use url::Url;
 
 use super::is_invisible;
 
@@ -75,6 +76,16 @@ impl From<SiteName> for String {
     fn from(name: SiteName) -> Self {
         name.0
     }
+}
+
+/// How long a page's address may be, in bytes.
+pub const PAGE_LENGTH: usize = 500;
+
+/// Is it the address of a page for people? On the web, without a user, at most [`PAGE_LENGTH`] bytes.
+pub fn is_page(text: &str) -> bool {
+    let is_web = |it: &Url| matches!(it.scheme(), "https" | "http") && it.username().is_empty();
+    let plain = text.len() <= PAGE_LENGTH && !text.contains(|it: char| it.is_control() || it.is_whitespace());
+    plain && Url::parse(text).is_ok_and(|it| is_web(&it))
 }
 
 #[cfg(test)]

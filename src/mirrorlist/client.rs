@@ -42,6 +42,8 @@ pub struct Client<'a> {
     pub place: Option<Place>,
     /// In which autonomous system.
     pub asn: Option<u32>,
+    /// Hosts may be near by its netblock or autonomous system.
+    pub by_network: bool,
     /// How it came to us.
     pub scheme: Scheme,
     /// When it asked, Unix seconds.
@@ -71,6 +73,7 @@ impl<'a> Client<'a> {
             continent: country.and_then(|it| hosts.continent(it)),
             place: place.or_else(|| country.and_then(Country::place)),
             asn: location.asn,
+            by_network: true,
             scheme,
             at,
             policy,

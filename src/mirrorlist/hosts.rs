@@ -1,16 +1,28 @@
-use std::{cmp::Reverse, collections::HashMap, net::IpAddr};
+use std::{
+    cmp::Reverse,
+    collections::{HashMap, HashSet},
+    net::IpAddr,
+};
 
 use super::{
     netblocks::NetblockMap,
-    rows::{Hash, HostRow, HostRows},
+    rows::{AliasRow, Hash, HostRow, HostRows},
 };
-use crate::mirror::{Continent, Country, Netblock, Place, Reach};
+use crate::{
+    mirror::{Continent, Country, Netblock, Place, Reach},
+    oci::RepositoryName,
+};
 
 /// The weight of a host whose bandwidth nobody told, in Mbit/s.
 const DEFAULT_BANDWIDTH: u32 = 100;
 
 /// No host weighs more than this, in Mbit/s.
 const MOST_BANDWIDTH: u32 = 10_000;
+
+/// What of a host's bandwidth counts, in Mbit/s.
+pub(super) fn counted_bandwidth(megabits: Option<u32>) -> u32 {
+    megabits.unwrap_or(DEFAULT_BANDWIDTH).clamp(1, MOST_BANDWIDTH)
+}
 
 /// Who could serve, ready to be asked. The lists begin with the greatest bandwidth.
 #[derive(Debug, Default)]
@@ -25,6 +37,9 @@ pub struct Hosts {
     redirects: HashMap<Country, Continent>,
     /// Digests that are not answered any more; whether for legal reasons.
     withdrawn: HashMap<Hash, bool>,
+    embargoed: HashSet<Country>,
+    /// Former names of repositories: what they are called now, and until when.
+    aliases: HashMap<String, (RepositoryName, Option<i64>)>,
 }
 
 /// A host, and what it takes to pass it over without a look at its row.
@@ -40,6 +55,8 @@ pub struct Candidate {
     pub ipv4: bool,
     /// Some URL of it answers by IPv6.
     pub ipv6: bool,
+    /// So many of a thousand clients stay with it.
+    pub kept: u16,
 }
 
 impl Hosts {
@@ -49,6 +66,8 @@ impl Hosts {
         let mut hosts = Self {
             redirects: rows.continent_redirects.iter().copied().collect(),
             withdrawn: rows.withdrawn.iter().map(|it| (it.digest, it.legal)).collect(),
+            embargoed: rows.embargoed.iter().copied().collect(),
+            aliases: rows.aliases.iter().filter_map(AliasRow::entry).collect(),
             ..Self::default()
         };
         for (netblock, country) in &rows.netblock_countries {
@@ -128,18 +147,36 @@ impl Hosts {
         self.withdrawn.get(digest).copied()
     }
 
+    /// Is this country under embargo, beside those of the configuration?
+    pub fn is_embargoed(&self, country: Country) -> bool {
+        self.embargoed.contains(&country)
+    }
+
+    /// What the repository of this former name is called now, if it is known by it at this moment, in Unix seconds.
+    pub(super) fn find_alias(&self, name: &RepositoryName, at: i64) -> Option<&RepositoryName> {
+        let (repository, expires_at) = self.aliases.get(name.as_str())?;
+        expires_at.is_none_or(|it| at < it).then_some(repository)
+    }
+
     /// The continent a country counts to: the operator's redirect, else the map's.
     pub fn continent(&self, country: Country) -> Option<Continent> {
         self.redirects.get(&country).copied().or_else(|| country.continent())
     }
 }
 
+impl AliasRow {
+    /// `None` for what is no repository's name: the database's own checks let none in.
+    fn entry(&self) -> Option<(String, (RepositoryName, Option<i64>))> {
+        Some((self.alias.clone(), (self.repository.parse().ok()?, self.expires_at)))
+    }
+}
+
 impl HostRow {
     fn candidate(&self, index: u32) -> Candidate {
-        let bandwidth = self.bandwidth.unwrap_or(DEFAULT_BANDWIDTH).clamp(1, MOST_BANDWIDTH);
+        let bandwidth = counted_bandwidth(self.bandwidth);
         let urls = || self.categories.iter().flat_map(|it| &it.urls);
         let (ipv4, ipv6) = (urls().any(|it| it.ipv4 == Reach::Up), urls().any(|it| it.ipv6 == Reach::Up));
-        Candidate { id: self.id.0, index, bandwidth, ipv4, ipv6 }
+        Candidate { id: self.id.0, index, bandwidth, ipv4, ipv6, kept: self.kept }
     }
 
     /// Its own place, else the middle of its country.

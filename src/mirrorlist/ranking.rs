@@ -1,14 +1,15 @@
-use std::{fmt, net::IpAddr};
+use std::{cell::LazyCell, fmt, net::IpAddr};
 
 use serde::Serialize;
 
 use super::{
     client::Client,
     hosts::Candidate,
+    load::ALL,
     rows::{HostCategoryRow, HostRow, HostUrlRow},
     snapshot::Snapshot,
 };
-use crate::mirror::{Country, HostId, HostKind, Reach, Scheme};
+use crate::mirror::{Country, HostId, HostKind, Reach, Region, Scheme};
 
 /// Hosts all over the world join a list only while nearer ones are fewer than this.
 pub const MINIMUM: usize = 5;
@@ -91,16 +92,32 @@ pub struct Offer<'a> {
 pub enum Turn {
     /// It is known to answer by the client's address family.
     Proven,
+    /// So is this one; but more clients are near to it than its bandwidth carries, and this is one of those who
+    /// go farther if they can.
+    Crowded,
     /// It is known to answer by the other family only. A client with IPv6 alone could not reach it.
     Unproven,
     /// A CDN: paid for, so only when no other host can serve.
     Spill,
 }
 
+impl Turn {
+    const COUNT: usize = 4;
+
+    fn of(is_proven: bool, is_crowded: bool) -> Self {
+        match (is_proven, is_crowded) {
+            (true, false) => Self::Proven,
+            (true, true) => Self::Crowded,
+            (false, _) => Self::Unproven,
+        }
+    }
+}
+
 impl fmt::Display for Turn {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Self::Proven => "proven",
+            Self::Crowded => "crowded",
             Self::Unproven => "unproven",
             Self::Spill => "spill",
         })
@@ -151,6 +168,8 @@ pub enum Exclusion {
     CountryNotAllowed,
     /// It does not serve the client's country.
     CountryDenied,
+    /// It failed too many clients of the client's country or autonomous system.
+    Demoted,
     /// Enough nearer hosts were found.
     NotNeeded,
 }
@@ -178,6 +197,7 @@ impl fmt::Display for Exclusion {
             Self::Private => "private, and the client is not in its networks",
             Self::CountryNotAllowed => "serves other countries only",
             Self::CountryDenied => "does not serve the client's country",
+            Self::Demoted => "failed too many clients of this country or autonomous system",
             Self::NotNeeded => "far away, and enough nearer hosts were found",
         })
     }
@@ -189,25 +209,23 @@ pub fn rank<'a>(snapshot: &'a Snapshot, client: &Client<'_>, wanted: &Wanted<'_>
     // A host of which it is not known that it answers by the client's address family is better than
     // none, and worse than any of which it is: a client with IPv6 only could not reach it at all.
     let mut turns = Turns::default();
+    let crowd = LazyCell::new(|| question(client.network(), "kept"));
     let question = question(client.network(), wanted.repository);
     for (class, group) in groups(snapshot, client) {
-        let proven = turns.proven.len();
+        let proven = turns.count(Turn::Proven);
         if proven >= wanted.most || (class == Class::Global && proven >= MINIMUM) {
             break;
         }
         let mut found = turns.room(wanted.most);
-        let mut hurdles = [Hurdle::default(), Hurdle::default()];
+        let mut hurdles: [Hurdle; Turn::COUNT] = Default::default();
         for candidate in group {
             let drawn = draw(question, candidate.id);
             let is_proven = if client.address.is_ipv4() { candidate.ipv4 } else { candidate.ipv6 };
-            let best = found.proven.worst();
-            let height = if is_proven {
-                hurdles[0].height(best, candidate.bandwidth)
-            } else {
-                // Once there are enough of the best, nobody needs others.
-                hurdles[1].height(found.unproven.worst().min(best), candidate.bandwidth)
-            };
-            if drawn < height {
+            let is_crowded = candidate.kept < ALL && class > Class::Asn && !stays(*crowd, candidate);
+            let turn = Turn::of(is_proven, is_crowded);
+            // Once there are enough of the best, nobody needs others.
+            let worst = found.worst(turn).min(found.worst(Turn::Proven));
+            if drawn < hurdles[turn as usize].height(worst, candidate.bandwidth) {
                 continue;
             }
             let host = &snapshot.hosts.list()[candidate.index as usize];
@@ -216,59 +234,60 @@ pub fn rank<'a>(snapshot: &'a Snapshot, client: &Client<'_>, wanted: &Wanted<'_>
                 && !turns.has(host.id)
                 && let Ok((category, url)) = examine(snapshot, client, wanted, host)
             {
-                found.insert(Offer::new(candidate, drawn, host, category, url, class, client));
+                let mut offer = Offer::new(candidate, drawn, host, category, url, class, client);
+                if is_crowded && offer.turn == Turn::Proven {
+                    offer.turn = Turn::Crowded;
+                }
+                found.insert(offer);
             }
         }
         turns.append(found);
     }
-    let mut offers = turns.proven;
-    offers.append(&mut turns.unproven);
-    offers.append(&mut turns.spill);
+    let [mut offers, later @ ..] = turns.0;
+    later.into_iter().for_each(|mut it| offers.append(&mut it));
     offers.truncate(wanted.most);
     offers
 }
 
+/// Is this one of the clients who stay with a host that has too many? By the client's network alone: one client
+/// stays or goes, whatever it asks for.
+fn stays(crowd: u64, candidate: &Candidate) -> bool {
+    draw(crowd, candidate.id) as f64 / DRAWS * f64::from(ALL) <= f64::from(candidate.kept)
+}
+
 /// Offers by their turn, nearer classes first.
 #[derive(Default)]
-struct Turns<'a> {
-    proven: Vec<Offer<'a>>,
-    unproven: Vec<Offer<'a>>,
-    spill: Vec<Offer<'a>>,
-}
+struct Turns<'a>([Vec<Offer<'a>>; Turn::COUNT]);
 
 impl<'a> Turns<'a> {
     /// For the hosts of one more class, when so many are wanted in all.
     fn room(&self, most: usize) -> Found<'a> {
-        let best = |offers: &[Offer<'a>]| Best::new(most.saturating_sub(offers.len()));
-        Found { proven: best(&self.proven), unproven: best(&self.unproven), spill: best(&self.spill) }
+        Found(self.0.each_ref().map(|it| Best::new(most.saturating_sub(it.len()))))
+    }
+
+    fn count(&self, turn: Turn) -> usize {
+        self.0[turn as usize].len()
     }
 
     fn has(&self, host: HostId) -> bool {
-        let Self { proven, unproven, spill } = self;
-        proven.iter().chain(unproven).chain(spill).any(|it| it.host.id == host)
+        self.0.iter().flatten().any(|it| it.host.id == host)
     }
 
-    fn append(&mut self, mut found: Found<'a>) {
-        self.proven.append(&mut found.proven.offers);
-        self.unproven.append(&mut found.unproven.offers);
-        self.spill.append(&mut found.spill.offers);
+    fn append(&mut self, found: Found<'a>) {
+        self.0.iter_mut().zip(found.0).for_each(|(offers, mut best)| offers.append(&mut best.offers));
     }
 }
 
 /// The best hosts of a class, by their turn.
-struct Found<'a> {
-    proven: Best<'a>,
-    unproven: Best<'a>,
-    spill: Best<'a>,
-}
+struct Found<'a>([Best<'a>; Turn::COUNT]);
 
 impl<'a> Found<'a> {
     fn insert(&mut self, offer: Offer<'a>) {
-        match offer.turn {
-            Turn::Proven => self.proven.insert(offer),
-            Turn::Unproven => self.unproven.insert(offer),
-            Turn::Spill => self.spill.insert(offer),
-        }
+        self.0[offer.turn as usize].insert(offer);
+    }
+
+    fn worst(&self, turn: Turn) -> f64 {
+        self.0[turn as usize].worst()
     }
 }
 
@@ -339,8 +358,9 @@ pub fn explain<'a>(
 /// All classes, nearest first, and the hosts in each. A netblock is a class of its own; longer ones go first.
 fn groups<'a>(snapshot: &'a Snapshot, client: &Client<'_>) -> impl Iterator<Item = (Class, &'a [Candidate])> {
     let hosts = &*snapshot.hosts;
-    let netblocks = hosts.in_netblocks(client.address).into_iter().map(|it| (Class::Netblock, it.as_slice()));
-    let asn = client.asn.map(|it| (Class::Asn, hosts.in_asn(it)));
+    let netblocks = if client.by_network { hosts.in_netblocks(client.address) } else { Vec::new() };
+    let netblocks = netblocks.into_iter().map(|it| (Class::Netblock, it.as_slice()));
+    let asn = client.asn.filter(|_| client.by_network).map(|it| (Class::Asn, hosts.in_asn(it)));
     let country = client.country.map(|it| (Class::Country, hosts.in_country(it)));
     let continent = client.continent.map(|it| (Class::Continent, hosts.in_continent(it)));
     netblocks.chain(asn).chain(country).chain(continent).chain([(Class::Global, hosts.candidates())])
@@ -370,7 +390,7 @@ fn examine<'a>(
     host: &'a HostRow,
 ) -> Result<(&'a HostCategoryRow, &'a HostUrlRow), Exclusion> {
     is_switched_on(host)?;
-    suits_policy(host, client)?;
+    suits_policy(snapshot, host, client)?;
     takes(snapshot, client, wanted, host)?;
     let category = find_holding(snapshot, client.at, wanted.number, host)?;
     Ok((category, choose_url(category, client)?))
@@ -386,9 +406,10 @@ pub(super) fn is_switched_on(host: &HostRow) -> Result<(), Exclusion> {
     }
 }
 
-fn suits_policy(host: &HostRow, client: &Client<'_>) -> Result<(), Exclusion> {
+fn suits_policy(snapshot: &Snapshot, host: &HostRow, client: &Client<'_>) -> Result<(), Exclusion> {
     let policy = client.policy;
-    if host.country.is_some_and(|it| policy.embargoed.contains(&it)) {
+    let is_embargoed = |it: Country| policy.embargoed.contains(&it) || snapshot.hosts.is_embargoed(it);
+    if host.country.is_some_and(is_embargoed) {
         return Err(Exclusion::Embargoed);
     }
     if policy.avoided_sites.contains(&host.site_name) {
@@ -410,6 +431,13 @@ fn takes(
     }
     if snapshot.spent.contains(&host.id) {
         return Err(Exclusion::Spent);
+    }
+    let is_in = |region: &Region| match region {
+        Region::Country(country) => client.country == Some(*country),
+        Region::Asn(asn) => client.asn == Some(*asn),
+    };
+    if host.demoted.iter().any(is_in) {
+        return Err(Exclusion::Demoted);
     }
     // By the client's network alone: one client stays in or out, whatever it asks for.
     let place = || draw(question(client.network(), "share"), host.id.0) as f64 / DRAWS * 100.0;

@@ -4,7 +4,7 @@ use rkyv::{Archive, Deserialize, Serialize};
 
 use crate::mirror::{
     CategoryId, Continent, Country, HostCategoryId, HostCategoryUrlId, HostId, HostKind, Place, Reach,
-    Scheme, Serial, SiteId,
+    Region, Scheme, Serial, SiteId,
 };
 
 /// The SHA-256 that names a blob.
@@ -143,6 +143,21 @@ pub struct HostRows {
     pub continent_redirects: Vec<(Country, Continent)>,
     /// What is not answered any more. It stands here, for this part is taken over first.
     pub withdrawn: Vec<WithdrawnRow>,
+    /// Countries under embargo beside those of the configuration.
+    pub embargoed: Vec<Country>,
+    /// Former names of repositories.
+    pub aliases: Vec<AliasRow>,
+}
+
+/// A former name of a repository.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq)]
+pub struct AliasRow {
+    /// The former name.
+    pub alias: String,
+    /// What it is called now.
+    pub repository: String,
+    /// From then on the former name is unknown, Unix seconds.
+    pub expires_at: Option<i64>,
 }
 
 /// A digest that is not answered any more.
@@ -203,6 +218,10 @@ pub struct HostRow {
     pub max_file_size: Option<u64>,
     /// Since when no crawl found a lie, Unix seconds; at first, since it was added.
     pub clean_since: i64,
+    /// So many of a thousand clients that it is near to stay with it, by last hour's demand and its bandwidth.
+    pub kept: u16,
+    /// Whose clients are not sent to it, for it failed too many of them.
+    pub demoted: Vec<Region>,
     /// What it opted in to.
     pub categories: Vec<HostCategoryRow>,
 }

@@ -45,6 +45,13 @@ pub enum Missing {
 }
 
 impl Snapshot {
+    /// What the repository of this name is called now: something else than `name` only if no repository is called so, and
+    /// it is a former name at this moment, in Unix seconds.
+    pub fn find_alias(&self, name: &RepositoryName, at: i64) -> Option<&RepositoryName> {
+        let found = self.hosts.find_alias(name, at)?;
+        self.content.find_repository(name).is_none().then_some(found)
+    }
+
     /// The repository of this name.
     pub fn find_repository(&self, name: &RepositoryName) -> Result<&RepositoryRow, Missing> {
         self.content.find_repository(name).ok_or(Missing::Repository)

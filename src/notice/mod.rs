@@ -2,8 +2,10 @@
 
 mod config;
 mod mail;
+mod repair;
 mod text;
 
 pub use config::{Config, MailServer};
 pub use mail::{Error, Mailer};
-pub use text::{Event, Notice};
+pub use repair::{REPAIR_HEAD, Repair, RepairFile};
+pub use text::{Event, Notice, certificate_warning};

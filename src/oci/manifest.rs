@@ -1,8 +1,9 @@
 use std::{collections::BTreeMap, fmt, str::FromStr};
 
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use serde::{Deserialize, Serialize};
 
-use super::Digest;
+use super::{Digest, ImageConfig, Platform, Signature};
 
 /// The longest manifest we take or give, in bytes: what every client takes (distribution
 /// specification, "Pushing manifests": at least 4 MiB).
@@ -114,38 +115,21 @@ pub struct Descriptor {
     /// Free words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub annotations: Option<BTreeMap<String, String>>,
+    /// The content itself, in Base64, if it is short.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<String>,
 }
 
 impl Descriptor {
+    /// The content, if the descriptor carries it, and truly.
+    pub fn content(&self) -> Option<Vec<u8>> {
+        let bytes = BASE64.decode(self.data.as_ref()?).ok()?;
+        (bytes.len() as u64 == self.size && Digest::of(&bytes) == self.digest).then_some(bytes)
+    }
+
     /// Is it a layer that must not be copied ("non-distributable")?
     pub fn is_foreign(&self) -> bool {
         self.media_type.contains("nondistributable") || self.media_type.contains(".foreign.")
-    }
-}
-
-/// What a manifest of an index is made for.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Platform {
-    /// `amd64`
-    pub architecture: String,
-    /// `linux`
-    pub os: String,
-    /// `v8`
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub variant: Option<String>,
-    /// Of Windows, mostly.
-    #[serde(default, rename = "os.version", skip_serializing_if = "Option::is_none")]
-    pub os_version: Option<String>,
-    /// Of Windows, mostly.
-    #[serde(default, rename = "os.features", skip_serializing_if = "Vec::is_empty")]
-    pub os_features: Vec<String>,
-}
-
-impl fmt::Display for Platform {
-    /// `linux/arm64/v8`
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.os, self.architecture)?;
-        self.variant.iter().try_for_each(|variant| write!(f, "/{variant}"))
     }
 }
 
@@ -215,6 +199,43 @@ impl Manifest {
         })
     }
 
+    /// Is it an image, with a configuration that tells platform and age? Else it is a signature, a chart or the like.
+    pub fn is_image(&self) -> bool {
+        self.config.as_ref().is_some_and(|it| ImageConfig::MEDIA_TYPES.contains(&it.media_type.as_str()))
+    }
+
+    /// Is there nothing in it but signatures, as cosign keeps them?
+    pub fn is_signature(&self) -> bool {
+        let mut layers = self.layers.iter();
+        !self.layers.is_empty() && layers.all(|it| Signature::beside(it).is_some())
+    }
+
+    /// Reads a manifest that came without a media type, as from a mirror: it is what it says, or what only one type
+    /// could say.
+    pub fn parse_untyped(bytes: &[u8]) -> Result<Self, ManifestError> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Outline {
+            media_type: Option<String>,
+            manifests: Option<serde::de::IgnoredAny>,
+            layers: Option<serde::de::IgnoredAny>,
+            config: Option<serde::de::IgnoredAny>,
+        }
+        if bytes.len() > MANIFEST_LIMIT {
+            return Err(ManifestError::TooLarge);
+        }
+        let outline: Outline = serde_json::from_slice(bytes)?;
+        let is_image = outline.layers.is_some() || outline.config.is_some();
+        let media_type = match (outline.media_type, outline.manifests.is_some(), is_image) {
+            (Some(own), ..) => own.parse()?,
+            (None, true, false) => MediaType::OciIndex,
+            (None, false, true) => MediaType::OciManifest,
+            // Two clients could read it in two ways (CVE-2021-41190).
+            (None, ..) => return Err(ManifestError::MediaType(String::new())),
+        };
+        Self::parse(media_type, bytes)
+    }
+
     /// Everything it names: the manifests of an index, or configuration and layers.
     pub fn children(&self) -> impl Iterator<Item = &Descriptor> {
         self.manifests.iter().chain(&self.config).chain(&self.layers)
@@ -243,6 +264,21 @@ mod tests {
         let manifest = Manifest::parse(MediaType::OciManifest, text.as_bytes()).unwrap();
         assert_eq!(manifest.children().map(|it| it.size).collect::<Vec<_>>(), [2, 0]);
         assert_eq!(manifest.artifact_type.as_deref(), Some("c"));
+    }
+
+    #[test]
+    fn a_descriptor_carries_its_content_or_none() {
+        #[track_caller]
+        fn check(data: &str, size: u64, content: Option<&[u8]>) {
+            let digest = Digest::of(b"{}");
+            let json = serde_json::json!({"mediaType": "c", "digest": digest, "size": size, "data": data});
+            let descriptor: Descriptor = serde_json::from_value(json).unwrap();
+            assert_eq!(descriptor.content().as_deref(), content);
+        }
+        check("e30=", 2, Some(b"{}"));
+        check("e30=", 3, None);
+        check("e31=", 2, None);
+        check("?", 2, None);
     }
 
     #[test]

@@ -41,6 +41,30 @@ pub enum DistributionPath {
     },
 }
 
+impl DistributionPath {
+    /// The repository, if it is about one.
+    pub fn name(&self) -> Option<&RepositoryName> {
+        match self {
+            Self::Ping | Self::Catalog => None,
+            Self::Manifest { name, .. }
+            | Self::Blob { name, .. }
+            | Self::Tags { name }
+            | Self::Referrers { name, .. } => Some(name),
+        }
+    }
+
+    /// The same of another repository.
+    pub fn with_name(self, name: RepositoryName) -> Self {
+        match self {
+            Self::Ping | Self::Catalog => self,
+            Self::Manifest { reference, .. } => Self::Manifest { name, reference },
+            Self::Blob { digest, .. } => Self::Blob { name, digest },
+            Self::Tags { .. } => Self::Tags { name },
+            Self::Referrers { digest, .. } => Self::Referrers { name, digest },
+        }
+    }
+}
+
 /// Why a path is none of the API's.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum PathError {

@@ -16,10 +16,34 @@ pub struct Tag(String);
 #[error("a tag is 1 to 128 letters, digits, `_`, `.` or `-`, and does not begin with `.` or `-`")]
 pub struct TagError;
 
+/// How tags end that stand for what is said about a manifest: the specification's index of referrers, and
+/// cosign's signatures, attestations and bills of material.
+const ENDINGS: [&str; 4] = ["", ".sig", ".att", ".sbom"];
+
 impl Tag {
     /// The tag as text.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// The tags under which something may be said about a manifest; none unless its digest is a SHA-256.
+    ///
+    /// Distribution specification, "Referrers Tag Schema"; cosign, "Signature specification".
+    pub fn attached_to(subject: &Digest) -> impl Iterator<Item = Self> {
+        let stem = subject.sha256().map(|_| format!("sha256-{}", subject.hex()));
+        stem.into_iter().flat_map(|stem| ENDINGS.map(|ending| Self(format!("{stem}{ending}"))))
+    }
+
+    /// cosign's tag for the signatures of a manifest; none unless its digest is a SHA-256.
+    pub fn of_signatures(subject: &Digest) -> Option<Self> {
+        Self::attached_to(subject).find(|it| it.0.ends_with(".sig"))
+    }
+
+    /// What such a tag says something about; none if it is an ordinary tag.
+    pub fn subject(&self) -> Option<Digest> {
+        let rest = self.0.strip_prefix("sha256-")?;
+        let hex = ENDINGS.iter().rev().find_map(|it| rest.strip_suffix(it))?;
+        format!("sha256:{hex}").parse().ok()
     }
 }
 
@@ -117,6 +141,22 @@ mod tests {
         }
         for tag in ["", ".a", "-a", "a/b", "../../etc/passwd", "a b", "é", "a\0", &"t".repeat(129)] {
             assert_eq!(tag.parse::<Tag>(), Err(TagError), "{tag}");
+        }
+    }
+
+    #[test]
+    fn attached_tags_name_their_subject() {
+        let subject = Digest::of(b"");
+        let tags: Vec<_> = Tag::attached_to(&subject).collect();
+        let hex = subject.hex();
+        let texts = ["", ".sig", ".att", ".sbom"].map(|ending| format!("sha256-{hex}{ending}"));
+        assert_eq!(tags.iter().map(Tag::as_str).collect::<Vec<_>>(), texts);
+        assert!(tags.iter().all(|it| it.subject() == Some(subject)));
+        assert_eq!(Tag::of_signatures(&subject), Some(tags[1].clone()));
+        assert_eq!(Tag::attached_to(&Digest::Sha512([0; 64])).count(), 0);
+        for text in ["latest", "sha256-", "sha256-ab.sig", &format!("sha256-{hex}.new"), &format!("x-{hex}")]
+        {
+            assert_eq!(text.parse::<Tag>().unwrap().subject(), None, "{text}");
         }
     }
 

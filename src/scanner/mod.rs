@@ -3,6 +3,7 @@
 
 mod category;
 mod lock;
+mod pieces;
 mod referrers;
 mod summary;
 
@@ -91,6 +92,7 @@ pub fn scan(tree: &Tree, database: &Database, small_blob_limit: u64) -> Result<S
         database.write(Part::Content, |it| content::delete_orphans(it, &orphans))?;
     }
     summary.removed_blobs = orphans.blobs();
+    summary.cut_blobs = pieces::take_over(tree, database)?;
     Ok(summary)
 }
 

@@ -44,6 +44,7 @@ fn by_subject(entry: &Entry, manifest: &Manifest) -> Option<ContentReferrer> {
         platform: None,
         artifact_type: manifest.artifact_type.clone(),
         annotations: manifest.annotations.clone(),
+        data: None,
     };
     referrer(&subject.digest, descriptor)
 }
@@ -60,7 +61,7 @@ fn referrer(subject: &Digest, descriptor: Descriptor) -> Option<ContentReferrer>
 /// The subjects and indexes of the tags `sha256-HEX`; tags with an ending, as cosign's, are no such.
 fn fallback_tags(category: &Category) -> impl Iterator<Item = (Digest, Digest)> {
     category.repositories.values().flatten().filter_map(|(tag, index)| {
-        let subject = tag.as_str().strip_prefix("sha256-")?;
-        Some((format!("sha256:{subject}").parse().ok()?, *index))
+        let is_index = !tag.as_str().contains('.');
+        Some((tag.subject().filter(|_| is_index)?, *index))
     })
 }

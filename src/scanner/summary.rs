@@ -12,6 +12,8 @@ pub struct Summary {
     pub categories: Vec<CategorySummary>,
     /// How many blobs were in no category any more.
     pub removed_blobs: usize,
+    /// Of how many blobs the pieces were taken over.
+    pub cut_blobs: usize,
 }
 
 /// What a scan did with a category.

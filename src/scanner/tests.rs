@@ -1,7 +1,5 @@
 use std::{collections::BTreeMap, fs, path::Path};
 
-use jiff::SignedDuration;
-
 use super::*;
 use crate::{
     database::{snapshot, testing::on_both},
@@ -24,7 +22,7 @@ const SMALL: u64 = 100;
 impl World {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let config = Config { path: folder.path().to_owned(), keep_former: SignedDuration::from_hours(1) };
+        let config = Config { path: folder.path().to_owned(), ..Config::default() };
         let tree = Tree::open(&config);
         let state = State {
             selection: "{}".into(),

@@ -30,6 +30,9 @@ pub(super) enum RegistryError {
     /// Neither a mirror nor ourselves can be named.
     #[error("no mirror has this, and the request's Host is no name under which we could serve it")]
     Host,
+    /// A redirect was asked for, and no mirror is left to redirect to.
+    #[error("no mirror has this")]
+    NoMirror,
     /// No such repository.
     #[error("there is no such repository here")]
     NameUnknown,
@@ -85,7 +88,7 @@ impl RegistryError {
             Self::Path(PathError::Reference(ReferenceError::Tag(_))) => ErrorCode::TagInvalid,
             Self::NameUnknown => ErrorCode::NameUnknown,
             Self::ManifestUnknown => ErrorCode::ManifestUnknown,
-            Self::BlobUnknown => ErrorCode::BlobUnknown,
+            Self::BlobUnknown | Self::NoMirror => ErrorCode::BlobUnknown,
             Self::Legal | Self::Embargoed => ErrorCode::Denied,
             Self::Unavailable | Self::Internal(_) => ErrorCode::Unknown,
         }
@@ -99,7 +102,8 @@ impl ResponseError for RegistryError {
             Self::Path(PathError::Unknown)
             | Self::NameUnknown
             | Self::ManifestUnknown
-            | Self::BlobUnknown => StatusCode::NOT_FOUND,
+            | Self::BlobUnknown
+            | Self::NoMirror => StatusCode::NOT_FOUND,
             Self::Path(PathError::Name(_) | PathError::Digest(_) | PathError::Reference(_))
             | Self::Peer(_)
             | Self::Query(_)

@@ -1,104 +1,40 @@
 //! `/metalink` and `/mirrorlist`: the whole ranking, for clients that can use it.
 
-use std::fmt::Write as _;
+use std::{collections::HashSet, fmt::Write as _};
 
 use actix_web::{HttpRequest, HttpResponse, http::header, web::Data};
 
 use super::{
     access::Decision,
     error::RegistryError,
-    lists::query,
     peer::Peer,
+    question::{Asked, Question},
     registry::accepted_metalink,
-    state::{Current, State, decided},
+    state::{Current, State, decided, now},
 };
 use crate::{
     metalink::{self, Document, Resource, Version, WebUrl},
-    mirror::{Country, Scheme, blob_path},
-    mirrorlist::{Client, Offer, Wanted, rank, rows::BlobRow},
-    oci::{Digest, Reference, RepositoryName},
+    mirror::{Country, Reach, Scheme, blob_path},
+    mirrorlist::{
+        Class, Client, Offer, Policy, Snapshot, Wanted, rank,
+        rows::{BlobRow, HostUrlRow},
+    },
+    oci::{Digest, RepositoryName},
 };
 
-/// What the query of `/metalink` and `/mirrorlist` asks for.
-#[derive(Default)]
-struct Question {
-    repository: Option<RepositoryName>,
-    reference: Option<Reference>,
-    country: Option<Country>,
-    version: Option<Version>,
-}
-
-impl Question {
-    /// Reads `repo`, `tag` or `digest`, `country` and `version`; other parameters are for others.
-    fn parse(request: &HttpRequest) -> Result<Self, RegistryError> {
-        let mut question = Self::default();
-        for (name, value) in query(request) {
-            let wrong = |text| move |_| RegistryError::Query(text);
-            match &*name {
-                "repo" => {
-                    let name = value.parse().map_err(wrong("repo is no repository's name"))?;
-                    question.repository = Some(name);
-                }
-                "tag" => {
-                    let tag = value.parse().map_err(|_| RegistryError::Query("tag is no tag"))?;
-                    question.reference = Some(Reference::Tag(tag));
-                }
-                "digest" => {
-                    let digest = value.parse().map_err(|_| RegistryError::Query("digest is no digest"))?;
-                    question.reference = Some(Reference::Digest(digest));
-                }
-                "country" => {
-                    let country =
-                        value.parse().map_err(|_| RegistryError::Query("country is not two letters"))?;
-                    question.country = Some(country);
-                }
-                "version" => {
-                    question.version = Some(match &*value {
-                        "3" => Version::V3,
-                        "4" => Version::V4,
-                        _ => return Err(RegistryError::Query("version is neither 3 nor 4")),
-                    });
-                }
-                _ => {}
-            }
-        }
-        Ok(question)
-    }
-
-    fn repository(&self) -> Result<&RepositoryName, RegistryError> {
-        self.repository.as_ref().ok_or(RegistryError::Query("repo is missing: which repository?"))
-    }
-
-    /// The manifest of the tag (`latest` if none is named), or the manifest or blob of the digest.
-    fn blob<'a>(&self, current: &'a Current) -> Result<&'a BlobRow, RegistryError> {
-        let name = self.repository()?;
-        let snapshot = &current.snapshot;
-        match &self.reference {
-            Some(Reference::Digest(digest)) => {
-                snapshot.find_repository(name)?;
-                snapshot.find_blob(digest).map_err(RegistryError::no_blob)
-            }
-            Some(tag) => Ok(snapshot.find_manifest(name, tag)?),
-            None => {
-                let latest = "latest".parse().map_err(|_| RegistryError::ManifestUnknown)?;
-                Ok(snapshot.find_manifest(name, &latest)?)
-            }
-        }
-    }
-}
-
-/// `GET /metalink?repo=&tag=|digest=`: version 3 unless 4 is named.
+/// `GET /metalink?repo=&tag=|digest=|arch=`: version 3 unless 4 is named.
 pub(super) async fn answer_metalink(
     request: HttpRequest,
     state: Data<State>,
 ) -> Result<HttpResponse, RegistryError> {
     let question = Question::parse(&request)?;
     let current = state.current();
-    let blob = question.blob(&current)?;
+    let asked = question.find(&current, now())?;
     let version = question.version.or_else(|| accepted_metalink(request.headers())).unwrap_or(Version::V3);
-    let peer = state.peer(&request)?;
-    let client = in_country(state.client(&request, &current.snapshot, &peer), &current, question.country);
-    document(&request, &state, &current, &peer, &client, question.repository()?, blob, version)
+    let peer = state.peer_at(&request, question.address)?;
+    let found = offers(&request, &state, &current, &peer, &question, &asked);
+    let offers: Vec<_> = found.iter().filter_map(|it| it.resource(&blob_path(&asked.blob.name()))).collect();
+    document(&request, &current, &peer, asked.repository.as_ref(), asked.blob, offers, version)
 }
 
 /// The metalink of a manifest in place of the manifest.
@@ -112,30 +48,39 @@ pub(super) fn metalink(
     version: Version,
 ) -> Result<HttpResponse, RegistryError> {
     let client = state.client(request, &current.snapshot, peer);
-    document(request, state, current, peer, &client, name, blob, version)
+    let most = most_hosts(state, peer);
+    let wanted = Wanted { repository: name.as_str(), number: blob.number, size: blob.size, most };
+    let offers = resources(&rank(&current.snapshot, &client, &wanted), &blob_path(&blob.name()));
+    document(request, current, peer, Some(name), blob, offers, version)
 }
 
-/// `GET /mirrorlist?…`: a comment, and one URL a host, best first.
+/// `GET /mirrorlist?…`: a comment, and one URL a host, best first; or with `redirect` the way to the first.
 pub(super) async fn answer_mirrorlist(
     request: HttpRequest,
     state: Data<State>,
 ) -> Result<HttpResponse, RegistryError> {
     let question = Question::parse(&request)?;
     let current = state.current();
-    let (name, blob) = (question.repository()?, question.blob(&current)?);
-    let peer = state.peer(&request)?;
-    let client = in_country(state.client(&request, &current.snapshot, &peer), &current, question.country);
+    let asked = question.find(&current, now())?;
+    let peer = state.peer_at(&request, question.address)?;
+    let found = offers(&request, &state, &current, &peer, &question, &asked);
+    let path = blob_path(&asked.blob.name());
     decided(&request, Decision::Mirrorlist);
-    let most = most_hosts(&state, &peer);
-    let wanted = Wanted { repository: name.as_str(), number: blob.number, size: blob.size, most };
-    let digest = blob.name();
-    let mut text = format!("# repo = {name} digest = {digest}");
-    if let Some(country) = client.country {
-        let _ = write!(text, " country = {country}");
+    if question.redirect {
+        let first = found.first().ok_or(RegistryError::NoMirror)?;
+        return Ok(HttpResponse::Found()
+            .insert_header((header::LOCATION, format!("{}/{path}", first.url)))
+            .insert_header((header::CACHE_CONTROL, "no-store"))
+            .finish());
     }
-    text.push('\n');
-    for offer in rank(&current.snapshot, &client, &wanted) {
-        let _ = writeln!(text, "{}/{}", offer.url.url, blob_path(&digest));
+    let client = state.client(&request, &current.snapshot, &peer);
+    let mut text = head(&question, &asked, &client, &found);
+    if question.time {
+        let at = jiff::Timestamp::try_from(current.confirmed[2]).unwrap_or_default();
+        let _ = writeln!(text, "# database creation time: {}", at.strftime("%FT%TZ"));
+    }
+    for found in &found {
+        let _ = writeln!(text, "{}/{path}", found.url);
     }
     Ok(HttpResponse::Ok()
         .insert_header((header::CONTENT_TYPE, "text/plain; charset=utf-8"))
@@ -143,42 +88,146 @@ pub(super) async fn answer_mirrorlist(
         .body(text))
 }
 
+/// The comment that a list begins with: what was asked for, and by what the hosts are near.
+fn head(question: &Question, asked: &Asked<'_>, client: &Client<'_>, found: &[Found<'_>]) -> String {
+    let mut text = String::from("#");
+    if let Some(name) = &asked.repository {
+        let _ = write!(text, " repo = {name}");
+    }
+    if let Some((arch, _)) = &question.arch {
+        let _ = write!(text, " arch = {arch}");
+    }
+    let _ = write!(text, " digest = {}", asked.blob.name());
+    let has = |class| found.iter().any(|it| it.offer.class == class);
+    if has(Class::Netblock) {
+        text.push_str(" Using preferred netblock");
+    }
+    if let Some(asn) = client.asn.filter(|_| has(Class::Asn)) {
+        let _ = write!(text, " Using ASN {asn}");
+    }
+    let countries = client.country.into_iter().filter(|_| question.countries.is_empty());
+    for country in question.countries.iter().copied().chain(countries) {
+        let _ = write!(text, " country = {country}");
+    }
+    if question.is_global {
+        text.push_str(" country = global");
+    }
+    for scheme in question.schemes.iter().flatten() {
+        let _ = write!(text, " protocol = {scheme}");
+    }
+    text.push('\n');
+    text
+}
+
+/// A host, and the URL of it that was asked for.
+struct Found<'a> {
+    offer: Offer<'a>,
+    url: &'a str,
+}
+
+impl Found<'_> {
+    fn resource(&self, path: &str) -> Option<Resource> {
+        let url = WebUrl::try_from(format!("{}/{path}", self.url)).ok()?;
+        Some(Resource { url, country: self.offer.host.country, is_private: self.offer.host.private })
+    }
+}
+
+/// The hosts for a question, best first, each with a URL that suits it.
+fn offers<'a>(
+    request: &HttpRequest,
+    state: &'a State,
+    current: &'a Current,
+    peer: &Peer,
+    question: &Question,
+    asked: &Asked<'_>,
+) -> Vec<Found<'a>> {
+    let most = most_hosts(state, peer);
+    let (blob, repository) = (asked.blob, asked.key.as_str());
+    let client = state.client(request, &current.snapshot, peer);
+    let schemes = question.schemes.as_deref();
+    let takes = |scheme| schemes.is_none_or(|it| it.contains(&scheme));
+    // Who names a protocol may be sent to it, however it came.
+    let policy = Policy {
+        https_only: client.policy.https_only || !takes(Scheme::Http),
+        http_mirrors: client.policy.http_mirrors || schemes.is_some_and(|it| it.contains(&Scheme::Http)),
+        ..client.policy.clone()
+    };
+    let client = Client { policy: &policy, by_network: !question.without_networks, ..client };
+    // What is joined or left out afterwards needs all of them.
+    let is_plain = schemes.is_none() && question.countries.len() <= 1 && !question.is_global;
+    let ranked = if is_plain { most } else { usize::MAX };
+    let wanted = Wanted { repository, number: blob.number, size: blob.size, most: ranked };
+    let ranked = rank_in(&current.snapshot, &client, &wanted, &question.countries, question.is_global);
+    let found = ranked.into_iter().filter_map(|offer| {
+        let url = if takes(offer.url.scheme) { offer.url } else { other_url(&offer, &client, takes)? };
+        Some(Found { offer, url: &url.url })
+    });
+    found.take(most).collect()
+}
+
+/// The first URL with a scheme that is wanted, and that answers by the client's address family.
+fn other_url<'a>(
+    offer: &Offer<'a>,
+    client: &Client<'_>,
+    takes: impl Fn(Scheme) -> bool,
+) -> Option<&'a HostUrlRow> {
+    let answers = |it: &&HostUrlRow| (if client.address.is_ipv4() { it.ipv4 } else { it.ipv6 }) == Reach::Up;
+    offer.category.urls.iter().find(|it| takes(it.scheme) && answers(it))
+}
+
+/// The ranking as if the client were in each of these countries: class by class, in each class the countries in their
+/// order. `is_global` adds all other hosts.
+fn rank_in<'a>(
+    snapshot: &'a Snapshot,
+    client: &Client<'_>,
+    wanted: &Wanted<'_>,
+    countries: &[Country],
+    is_global: bool,
+) -> Vec<Offer<'a>> {
+    let hosts = &snapshot.hosts;
+    let mut lists: Vec<_> =
+        countries.iter().map(|it| rank(snapshot, &client.clone().in_country(hosts, *it), wanted)).collect();
+    if countries.is_empty() {
+        lists.push(rank(snapshot, client, wanted));
+    }
+    if is_global {
+        let nowhere = Client { continent: None, asn: None, by_network: false, ..client.clone() };
+        let country = countries.first().copied().or(client.country);
+        lists.push(rank(snapshot, &Client { country, ..nowhere }, wanted));
+    }
+    let mut offers: Vec<Offer<'_>> = lists.into_iter().flatten().collect();
+    // Stable: what is equal stays in the order of its list.
+    offers.sort_by_key(|it| (it.turn, it.class));
+    let mut seen = HashSet::new();
+    offers.retain(|it| seen.insert(it.host.id));
+    offers
+}
+
 /// How many hosts a list names: a direct endpoint names none.
 fn most_hosts(state: &State, peer: &Peer) -> usize {
     if state.endpoint(peer).direct { 0 } else { state.max_urls }
 }
 
-fn in_country<'a>(client: Client<'a>, current: &Current, country: Option<Country>) -> Client<'a> {
-    match country {
-        Some(country) => client.in_country(&current.snapshot.hosts, country),
-        None => client,
-    }
-}
-
-#[allow(clippy::too_many_arguments, reason = "the parts of one answer, each from elsewhere")]
+/// The document of these URLs, and our own.
 fn document(
     request: &HttpRequest,
-    state: &State,
     current: &Current,
     peer: &Peer,
-    client: &Client<'_>,
-    name: &RepositoryName,
+    name: Option<&RepositoryName>,
     blob: &BlobRow,
+    mut resources: Vec<Resource>,
     version: Version,
 ) -> Result<HttpResponse, RegistryError> {
     decided(request, Decision::Metalink);
     let digest = blob.name();
-    let most = most_hosts(state, peer);
-    let wanted = Wanted { repository: name.as_str(), number: blob.number, size: blob.size, most };
-    let offers = rank(&current.snapshot, client, &wanted);
-    let mut resources = resources(&offers, &blob_path(&digest));
     // We come last: what no mirror gives, the fallback may.
     let kind = if blob.kind.media_type().is_some() { "manifests" } else { "blobs" };
-    if let Some(url) = own_url(peer, &format!("/v2/{name}/{kind}/{digest}")) {
+    let own = name.and_then(|name| own_url(peer, &format!("/v2/{name}/{kind}/{digest}")));
+    if let Some(url) = own {
         resources.push(Resource { url, country: None, is_private: false });
     }
     if resources.is_empty() {
-        return Err(RegistryError::Host);
+        return Err(if name.is_some() { RegistryError::Host } else { RegistryError::NoMirror });
     }
     let categories = current.snapshot.content.list_categories();
     let serials = categories.filter(|it| it.1.contains(blob.number)).map(|it| it.0.serial);
@@ -187,9 +236,15 @@ fn document(
         blob.size,
         digest,
         serials.max().unwrap_or_default(),
-        describedby(peer, name, &digest),
+        name.and_then(|name| describedby(peer, name, &digest)),
         resources,
     );
+    // Whoever verifies by pieces can do without them.
+    let pieces = current.bodies.read_pieces(&blob.digest, blob.size).unwrap_or_else(|error| {
+        tracing::warn!(%error, "a metalink goes without pieces");
+        None
+    });
+    let document = document.and_then(|it| it.with_pieces(pieces));
     let document = document.map_err(|error| RegistryError::Internal(error.to_string()))?;
     let body = match version {
         Version::V3 => metalink::render_v3(&document),

@@ -1,23 +1,29 @@
 //! Answers container clients from the snapshot: the registry API, metalinks and mirror lists.
 
 mod access;
+mod bearer;
 mod blob_body;
 mod config;
 mod error;
+mod experience;
 mod fallback;
+pub mod hooks;
 mod lists;
 mod mirrorlist;
 mod notes;
 mod peer;
+mod question;
 mod range;
 mod refresh;
 mod registry;
 mod report;
 mod sent;
+mod serials;
 mod stand_in;
 mod state;
 mod status;
 mod tls;
+mod traffic;
 
 use std::{
     future::Future,
@@ -175,7 +181,8 @@ pub async fn serve(
     let public = start_public(listeners, config, state.clone(), reports)?;
     let management = start_management(management, state.clone(), recorder)?;
     let (refused, refusal) = tokio::sync::oneshot::channel();
-    let (stop_notes, note_keeper) = start_note_keeper(database.clone(), state.clone());
+    let (stop_notes, note_keeper) =
+        start_note_keeper(database.clone(), state.clone(), settings.seed.cast_signed());
     let (stop_refresh, refresher) = start_refresher(database, store, state, certificates, refused);
     started(&addresses);
     if let Err(error) = sd_notify::notify(&[sd_notify::NotifyState::Ready]) {
@@ -332,6 +339,10 @@ fn start_public(
         let report = web::resource("/api/v1/hosts/{host}/report")
             .route(web::post().to(report::answer))
             .default_service(web::to(report::refuse_method));
+        let serials = web::resource("/api/v1/serials")
+            .route(web::get().to(serials::answer))
+            .route(web::head().to(serials::answer))
+            .default_service(web::to(serials::refuse_method));
         App::new()
             .app_data(state.clone())
             .app_data(reports.clone())
@@ -339,6 +350,7 @@ fn start_public(
             .service(metalink)
             .service(mirrorlist)
             .service(report)
+            .service(serials)
             .default_service(web::to(registry::answer))
     };
     let workers = match config.workers {
@@ -370,7 +382,7 @@ fn start_management(
     Ok(HttpServer::new(app).workers(1).disable_signals().shutdown_timeout(1).listen(socket)?.run())
 }
 
-/// Starts the thread that follows the database. Dropping the sender stops it.
+/// Starts the threads that follow the database. Dropping the sender stops it.
 fn start_refresher(
     database: Arc<Database>,
     store: Store,
@@ -409,9 +421,10 @@ fn start_refresher(
 fn start_note_keeper(
     database: Arc<Database>,
     state: Data<State>,
+    server: i64,
 ) -> (mpsc::Sender<()>, std::thread::JoinHandle<()>) {
     let (stop, stopped) = mpsc::channel();
-    (stop, std::thread::spawn(move || state.notes.keep(&database, &stopped)))
+    (stop, std::thread::spawn(move || state.notes.keep(&database, server, &stopped)))
 }
 
 /// Waits for whatever ends first, then lets running requests end.

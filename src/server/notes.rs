@@ -5,21 +5,29 @@ use std::{
     collections::BTreeSet,
     sync::{
         Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicU32, AtomicU64, Ordering::Relaxed},
         mpsc::{Receiver, RecvTimeoutError},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use jiff::Timestamp;
 
+use super::{experience::Experiences, traffic::Counters};
 use crate::{
-    database::{self, Connection, Database, probe, suspicion},
+    database::{self, Connection, Database, demand, experience, probe, suspicion, traffic},
     mirror::HostCategoryUrlId,
+    mirrorlist::{Client, Offer},
 };
 
 /// How often notes are stored.
 const STORE: Duration = Duration::from_secs(2);
+
+/// So many times of these, counts are stored once.
+const COUNTS: u32 = 5;
+
+/// An hour in seconds.
+const HOUR: i64 = 60 * 60;
 
 /// So many URLs are told apart (512 KiB). Rows are numbered one after another, so two share a place only
 /// when there are more; then one of them counts as idle.
@@ -28,22 +36,58 @@ const PLACES: usize = 1 << 16;
 /// So many suspicions are kept until they are stored; more are dropped.
 const MOST_SUSPICIONS: usize = 1_000;
 
+/// So many blobs that were asked for are told apart until they are stored (16 KiB); of two on one place the later
+/// one is kept.
+const DEMAND_PLACES: usize = 1 << 12;
+
+/// A blob that was asked for is stored once in so long.
+const DEMAND_REST: Duration = Duration::from_secs(600);
+
+/// So many of these are remembered.
+const MOST_TOLD: usize = 1 << 16;
+
 /// The notes that were not stored yet.
 pub(super) struct Notes {
     /// The rows of URLs that clients were sent to; 0 is none.
     redirects: Box<[AtomicU64]>,
     /// URLs that clients came back from, and the number of the blob they wanted.
     suspicions: Mutex<BTreeSet<(HostCategoryUrlId, u32)>>,
+    traffic: Counters,
+    experiences: Experiences,
+    /// The numbers of blobs that clients asked for; 0 is none.
+    demand: Box<[AtomicU32]>,
 }
 
 impl Notes {
     pub(super) fn new() -> Self {
         let redirects = (0..PLACES).map(|_| AtomicU64::new(0)).collect();
-        Self { redirects, suspicions: Mutex::default() }
+        Self {
+            redirects,
+            suspicions: Mutex::default(),
+            traffic: Counters::default(),
+            experiences: Experiences::default(),
+            demand: (0..DEMAND_PLACES).map(|_| AtomicU32::new(0)).collect(),
+        }
     }
 
-    /// A client was just sent to this URL.
-    pub(super) fn redirected(&self, url: HostCategoryUrlId) {
+    /// A client was just sent to a host for so many bytes.
+    pub(super) fn redirected(&self, offer: &Offer<'_>, bytes: u64) {
+        self.traffic.add(offer, bytes);
+        self.used(offer.url.id);
+    }
+
+    /// It begins a download there.
+    pub(super) fn began(&self, offer: &Offer<'_>, client: &Client<'_>) {
+        self.experiences.sent(offer.host, client);
+    }
+
+    /// A client came back that was sent there for this blob.
+    pub(super) fn came_back(&self, offer: &Offer<'_>, number: u32, client: &Client<'_>) {
+        self.experiences.came_back(offer.host, client);
+        self.suspected(offer.url.id, number);
+    }
+
+    fn used(&self, url: HostCategoryUrlId) {
         let id = url.0.cast_unsigned();
         let place = &self.redirects[id as usize % PLACES];
         // Most are noted already, and what is only read is not taken away from other processors.
@@ -52,8 +96,15 @@ impl Notes {
         }
     }
 
-    /// A client came back that was sent to this URL for this blob.
-    pub(super) fn suspected(&self, url: HostCategoryUrlId, number: u32) {
+    /// A client asked for this blob.
+    pub(super) fn demanded(&self, number: u32) {
+        let place = &self.demand[number as usize % DEMAND_PLACES];
+        if place.load(Relaxed) != number {
+            place.store(number, Relaxed);
+        }
+    }
+
+    fn suspected(&self, url: HostCategoryUrlId, number: u32) {
         // A request waits for nobody: what another one holds at this moment is dropped.
         if let Ok(mut suspicions) = self.suspicions.try_lock()
             && suspicions.len() < MOST_SUSPICIONS
@@ -66,30 +117,67 @@ impl Notes {
         std::mem::take(&mut self.suspicions.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// What is in `told` is left out, for it was stored lately.
+    fn take_demand(&self, told: &BTreeSet<u32>) -> BTreeSet<u32> {
+        let noted = self.demand.iter().filter(|it| it.load(Relaxed) != 0).map(|it| it.swap(0, Relaxed));
+        noted.filter(|it| *it != 0 && !told.contains(it)).collect()
+    }
+
     fn take_redirects(&self) -> BTreeSet<HostCategoryUrlId> {
         let noted = self.redirects.iter().filter(|it| it.load(Relaxed) != 0).map(|it| it.swap(0, Relaxed));
         noted.filter(|it| *it != 0).map(|it| HostCategoryUrlId(it.cast_signed())).collect()
     }
 
     /// Stores what was noted; nothing asks the database when there is nothing.
-    fn store(&self, database: &Database) -> Result<(), database::Error> {
+    fn store(&self, database: &Database, told: &mut Told) -> Result<(), database::Error> {
         let (redirects, suspicions) = (self.take_redirects(), self.take_suspicions());
-        if redirects.is_empty() && suspicions.is_empty() {
+        let demand = self.take_demand(told.forget_old());
+        if redirects.is_empty() && suspicions.is_empty() && demand.is_empty() {
             return Ok(());
         }
         let now = Timestamp::now().into();
         let store = |connection: &mut Connection| {
             probe::note_redirects(connection, &redirects, now)?;
+            demand::note(connection, &demand, now)?;
             suspicion::insert(connection, &suspicions, now)
+        };
+        database.write_log(store)?;
+        told.numbers.extend(&demand);
+        Ok(())
+    }
+
+    /// Stores what was counted, under the name of this server.
+    fn store_counts(&self, database: &Database, server: i64) -> Result<(), database::Error> {
+        let now = Timestamp::now();
+        let (began_at, seen) = self.experiences.list(now.as_second());
+        let traffic = self.traffic.take();
+        if traffic.is_empty() && seen.is_empty() {
+            return Ok(());
+        }
+        let second = |it: i64| Timestamp::from_second(it).unwrap_or(now).into();
+        let hour = second(now.as_second().div_euclid(HOUR) * HOUR);
+        let store = |connection: &mut Connection| {
+            traffic::add(connection, hour, &traffic)?;
+            experience::store(connection, server, second(began_at), &seen)
         };
         database.write_log(store)
     }
 
-    /// Stores notes until told to stop. A fault is logged when it comes and when it goes.
-    pub(super) fn keep(&self, database: &Database, stop: &Receiver<()>) {
-        let mut is_failing = false;
-        while stop.recv_timeout(STORE) == Err(RecvTimeoutError::Timeout) {
-            match self.store(database) {
+    /// Stores notes until told to stop, and what was counted once more then. A fault is logged when it comes and
+    /// when it goes. The server's number tells its counts from those of others.
+    pub(super) fn keep(&self, database: &Database, server: i64, stop: &Receiver<()>) {
+        let (mut is_failing, mut told) = (false, Told::default());
+        for turn in 1u32.. {
+            let is_last = stop.recv_timeout(STORE) != Err(RecvTimeoutError::Timeout);
+            if is_last && is_failing {
+                return;
+            }
+            let counts = if is_last || turn.is_multiple_of(COUNTS) {
+                self.store_counts(database, server)
+            } else {
+                Ok(())
+            };
+            match self.store(database, &mut told).and(counts) {
                 Err(error) if !is_failing => {
                     tracing::warn!(%error, "where clients are sent cannot be stored, and is dropped");
                     is_failing = true;
@@ -100,7 +188,31 @@ impl Notes {
                 }
                 Ok(()) | Err(_) => {}
             }
+            if is_last {
+                return;
+            }
         }
+    }
+}
+
+/// Which blobs were stored lately as asked for.
+struct Told {
+    numbers: BTreeSet<u32>,
+    since: Instant,
+}
+
+impl Default for Told {
+    fn default() -> Self {
+        Self { numbers: BTreeSet::new(), since: Instant::now() }
+    }
+}
+
+impl Told {
+    fn forget_old(&mut self) -> &BTreeSet<u32> {
+        if self.since.elapsed() >= DEMAND_REST || self.numbers.len() >= MOST_TOLD {
+            *self = Self::default();
+        }
+        &self.numbers
     }
 }
 
@@ -120,16 +232,26 @@ mod tests {
     }
 
     #[test]
+    fn what_was_told_is_left_out() {
+        let notes = Notes::new();
+        for number in [5, 6, 4_096 + 6, 7, 5] {
+            notes.demanded(number);
+        }
+        assert_eq!(notes.take_demand(&[7].into()), [5, 4_096 + 6].into(), "two on one place: the later one");
+        assert_eq!(notes.take_demand(&BTreeSet::new()), [].into());
+    }
+
+    #[test]
     fn redirects_are_taken_once() {
         let notes = Notes::new();
         let ids = |ids: &[i64]| ids.iter().map(|it| HostCategoryUrlId(*it)).collect::<BTreeSet<_>>();
         for id in [7, 65_535, 7, 65_536] {
-            notes.redirected(HostCategoryUrlId(id));
+            notes.used(HostCategoryUrlId(id));
         }
         assert_eq!(notes.take_redirects(), ids(&[7, 65_535, 65_536]));
         assert_eq!(notes.take_redirects(), ids(&[]));
         for id in [7, 7 + 65_536] {
-            notes.redirected(HostCategoryUrlId(id));
+            notes.used(HostCategoryUrlId(id));
         }
         assert_eq!(notes.take_redirects(), ids(&[7 + 65_536]), "two on one place: the later one");
     }

@@ -37,7 +37,7 @@ pub(super) enum PeerError {
 }
 
 impl Trust {
-    fn trusts(&self, address: IpAddr) -> bool {
+    pub(super) fn trusts(&self, address: IpAddr) -> bool {
         self.proxies.iter().any(|it| it.contains(&address.to_canonical()))
     }
 

@@ -1,11 +1,12 @@
-//! Keeps what answers are made from equal to the database, part by part, off the request threads.
+//! Keeps what answers are made from equal to the database, off the request threads. Each part is followed by a
+//! thread of its own: an opt-out or a withdrawal, which come with the hosts, never wait for a large content.
 
 use std::{
-    collections::HashSet,
     sync::{
-        Arc,
-        mpsc::{Receiver, RecvTimeoutError},
+        Arc, PoisonError,
+        mpsc::{self, Receiver, RecvTimeoutError},
     },
+    thread,
     time::{Duration, Instant, SystemTime},
 };
 
@@ -14,12 +15,12 @@ use super::{
     state::{Current, State, now},
 };
 use crate::{
-    database::{self, Database, Generations},
+    database::{self, Database, Generations, Part, Time},
     mirrorlist::{
         Content, Gate, Holdings, Hosts, PublishRules, Snapshot,
         rows::{ContentRows, Hash, HoldingRows, HostRows},
     },
-    store::{Bodies, Part, Saved, Store},
+    store::{self, Bodies, Record, Saved, Store},
 };
 
 /// How often the database is asked whether anything has changed.
@@ -34,7 +35,7 @@ const HOUSEKEEPING: Duration = Duration::from_secs(10);
 /// How often tags that moved are looked at when nothing else changes, in seconds.
 const GATE_INTERVAL: i64 = 10;
 
-/// So many bodies are held in memory while they are fetched.
+/// So many bodies, or lists of pieces, are held in memory while they are fetched.
 const BODIES_AT_ONCE: usize = 10_000;
 
 /// Why the newest state could not be taken over.
@@ -43,7 +44,7 @@ enum RefreshError {
     #[error(transparent)]
     Database(#[from] database::Error),
     #[error(transparent)]
-    Store(#[from] crate::store::Error),
+    Store(#[from] store::Error),
     #[error(transparent)]
     Rows(#[from] crate::mirrorlist::RowsError),
     /// A database file that was lost comes back empty; that is no reason to forget all mirrors.
@@ -52,6 +53,21 @@ enum RefreshError {
          `serve.state` and start again"
     )]
     Empty,
+}
+
+/// What was loaded of one part.
+enum Loaded {
+    /// With the bodies that it names, which are on disk.
+    Content(Arc<Content>, Arc<Bodies>),
+    Holdings(Arc<Holdings>),
+    Hosts(Arc<Hosts>),
+}
+
+/// What the database was found to have of one part.
+struct News {
+    /// `None` when nothing changed.
+    loaded: Option<Loaded>,
+    heartbeat: Option<Time>,
 }
 
 /// Reads what was saved. `None` when nothing usable was.
@@ -71,29 +87,20 @@ pub(super) fn load_saved(store: &Store) -> Result<Option<Current>, ServeError> {
         hosts: Arc::new(Hosts::new(hosts.part)),
         ..Snapshot::default()
     };
-    let current = Current {
-        snapshot,
-        bodies: Arc::new(open_bodies(store)?),
-        confirmed,
-        database_fault: None,
-        gate_decided_at: 0,
-        heartbeat: None,
-    };
-    Ok(Some(current))
+    Ok(Some(Current::new(snapshot, open_bodies(store)?, confirmed)))
 }
 
 /// Loads everything from the database and saves it.
 pub(super) fn load_all(database: &Database, store: &Store) -> Result<Current, ServeError> {
-    let mut current = Current {
-        snapshot: Snapshot::default(),
-        bodies: Arc::new(open_bodies(store)?),
-        confirmed: [SystemTime::now(); 3],
-        database_fault: None,
-        gate_decided_at: 0,
-        heartbeat: None,
-    };
-    load_changed(database, store, &mut current, true, |_| ())
-        .map_err(|error| ServeError::Snapshot(error.to_string()))?;
+    let mut current = Current::new(Snapshot::default(), open_bodies(store)?, [SystemTime::now(); 3]);
+    for part in [Part::Hosts, Part::Holdings, Part::Content] {
+        let loaded = load(part, database, store, &current.bodies);
+        let saved = loaded.and_then(|it| {
+            current.take(it);
+            Ok(save(part, store, &current.snapshot)?)
+        });
+        saved.map_err(|error| ServeError::Snapshot(error.to_string()))?;
+    }
     Ok(current)
 }
 
@@ -105,7 +112,7 @@ fn open_bodies(store: &Store) -> Result<Bodies, ServeError> {
     Ok(bodies)
 }
 
-fn saved<P: Part>(store: &Store) -> Option<Saved<P>> {
+fn saved<P: store::Part>(store: &Store) -> Option<Saved<P>> {
     let saved = store.load::<P>().unwrap_or_else(|error| {
         tracing::warn!(%error, "a saved part of the snapshot is refused");
         None
@@ -116,7 +123,7 @@ fn saved<P: Part>(store: &Store) -> Option<Saved<P>> {
     Some(saved)
 }
 
-/// Polls until told to stop. A fault is logged when it comes and when it goes, not every time.
+/// Follows all parts until told to stop, the hosts on this thread.
 pub(super) fn run(
     database: &Database,
     store: &Store,
@@ -124,42 +131,82 @@ pub(super) fn run(
     stop: &Receiver<()>,
     housekeep: impl Fn(),
 ) {
-    let mut housekept = Instant::now();
-    let mut wait = POLL;
+    thread::scope(|scope| {
+        let follow_beside = |part| {
+            let (stop, stopped) = mpsc::channel();
+            scope.spawn(move || follow(part, database, store, state, &stopped, || ()));
+            stop
+        };
+        let others = [Part::Holdings, Part::Content].map(follow_beside);
+        follow(Part::Hosts, database, store, state, stop, housekeep);
+        drop(others);
+    });
+}
+
+/// Polls until told to stop. What is new is in answers before it is saved: the disk may be busy.
+fn follow(
+    part: Part,
+    database: &Database,
+    store: &Store,
+    state: &State,
+    stop: &Receiver<()>,
+    housekeep: impl Fn(),
+) {
+    let (mut housekept, mut wait, mut is_saved) = (Instant::now(), POLL, true);
     while stop.recv_timeout(wait) == Err(RecvTimeoutError::Timeout) {
-        let before = state.current();
-        let mut next = Current { database_fault: None, ..copy(&before) };
-        match load_changed(database, store, &mut next, false, |it| take_over(state, copy(it))) {
-            Ok(()) => {
-                if before.database_fault.is_some() {
-                    tracing::info!("the database answers again");
-                }
-                wait = POLL;
+        let news = ask(part, database, store, &state.current()).and_then(|news| {
+            if !is_saved && news.loaded.is_none() {
+                save(part, store, &state.current().snapshot)?;
+                is_saved = true;
             }
-            Err(error) => {
-                if before.database_fault.is_none() {
-                    tracing::warn!(%error, "the snapshot cannot be brought up to date; the last one stays in use");
-                }
-                // What was taken over before the fault stays.
-                next = Current { database_fault: Some(error.to_string()), ..copy(&state.current()) };
-                wait = RETRY;
+            Ok(news)
+        });
+        let is_new = news.as_ref().is_ok_and(|it| it.loaded.is_some());
+        take_over(state, part, news);
+        if is_new {
+            let saved = save(part, store, &state.current().snapshot);
+            is_saved = saved.is_ok();
+            if let Err(error) = saved {
+                take_over(state, part, Err(error.into()));
             }
         }
-        let healthy = next.database_fault.is_none();
-        take_over(state, next);
+        let is_sound = state.current().faults[place(part)].is_none();
+        wait = if is_sound { POLL } else { RETRY };
         if housekept.elapsed() >= HOUSEKEEPING {
             housekept = Instant::now();
-            if healthy {
-                confirm(store);
+            if is_sound && let Err(error) = confirm(part, store) {
+                tracing::warn!(%error, "the saved snapshot could not be confirmed");
             }
             housekeep();
         }
     }
 }
 
-/// Answers from these parts from now on, after deciding what depends on them, on time, and on what was sent.
-fn take_over(state: &State, mut next: Current) {
+/// Answers from what is new from now on, after deciding what depends on it, on time, and on what was sent.
+/// A fault is logged when it comes and when it goes, not every time.
+fn take_over(state: &State, part: Part, news: Result<News, RefreshError>) {
+    let _turn = state.taking_over.lock().unwrap_or_else(PoisonError::into_inner);
     let (before, at) = (state.current(), now());
+    let mut next = copy(&before);
+    match news {
+        Ok(news) => {
+            if let Some(loaded) = news.loaded {
+                next.take(loaded);
+            }
+            next.heartbeat = news.heartbeat;
+            next.confirmed[place(part)] = SystemTime::now();
+            next.faults[place(part)] = None;
+            if before.database_fault().is_some() && next.database_fault().is_none() {
+                tracing::info!("the database answers again");
+            }
+        }
+        Err(error) => {
+            if before.database_fault().is_none() {
+                tracing::warn!(%error, "the snapshot cannot be brought up to date; the last one stays in use");
+            }
+            next.faults[place(part)] = Some(error.to_string());
+        }
+    }
     let snapshot = &mut next.snapshot;
     let is_due = at - before.gate_decided_at >= GATE_INTERVAL;
     if is_due || !has_same_parts(snapshot, &before.snapshot) {
@@ -186,20 +233,64 @@ fn copy(current: &Current) -> Current {
         snapshot: current.snapshot.clone(),
         bodies: current.bodies.clone(),
         confirmed: current.confirmed,
-        database_fault: current.database_fault.clone(),
+        faults: current.faults.clone(),
         gate_decided_at: current.gate_decided_at,
         heartbeat: current.heartbeat,
     }
 }
 
-fn confirm(store: &Store) {
+impl Current {
+    fn new(snapshot: Snapshot, bodies: Bodies, confirmed: [SystemTime; 3]) -> Self {
+        Self {
+            snapshot,
+            bodies: Arc::new(bodies),
+            confirmed,
+            faults: Default::default(),
+            gate_decided_at: 0,
+            heartbeat: None,
+        }
+    }
+
+    fn take(&mut self, loaded: Loaded) {
+        match loaded {
+            Loaded::Content(content, bodies) => (self.snapshot.content, self.bodies) = (content, bodies),
+            Loaded::Holdings(holdings) => self.snapshot.holdings = holdings,
+            Loaded::Hosts(hosts) => self.snapshot.hosts = hosts,
+        }
+    }
+}
+
+/// The place of a part in what is told of all three.
+fn place(part: Part) -> usize {
+    match part {
+        Part::Content => 0,
+        Part::Holdings => 1,
+        Part::Hosts => 2,
+    }
+}
+
+fn generation_of(part: Part, of: Generations) -> i64 {
+    match part {
+        Part::Content => of.content,
+        Part::Holdings => of.holdings,
+        Part::Hosts => of.hosts,
+    }
+}
+
+fn save(part: Part, store: &Store, snapshot: &Snapshot) -> Result<(), store::Error> {
+    match part {
+        Part::Content => store.save(snapshot.content.rows()),
+        Part::Holdings => store.save(snapshot.holdings.rows()),
+        Part::Hosts => store.save(snapshot.hosts.rows()),
+    }
+}
+
+fn confirm(part: Part, store: &Store) -> Result<(), store::Error> {
     let now = SystemTime::now();
-    let confirmed = store
-        .confirm::<ContentRows>(now)
-        .and_then(|()| store.confirm::<HoldingRows>(now))
-        .and_then(|()| store.confirm::<HostRows>(now));
-    if let Err(error) = confirmed {
-        tracing::warn!(%error, "the saved snapshot could not be confirmed");
+    match part {
+        Part::Content => store.confirm::<ContentRows>(now),
+        Part::Holdings => store.confirm::<HoldingRows>(now),
+        Part::Hosts => store.confirm::<HostRows>(now),
     }
 }
 
@@ -211,51 +302,65 @@ fn own_generations(snapshot: &Snapshot) -> Generations {
     }
 }
 
-/// Loads every part whose generation is another than ours; all of them if `everything`. `loaded` is called
-/// with the hosts as soon as they are there: an opt-out or a withdrawal must not wait for a large content.
-fn load_changed(
-    database: &Database,
-    store: &Store,
-    current: &mut Current,
-    everything: bool,
-    loaded: impl Fn(&Current),
-) -> Result<(), RefreshError> {
-    let generations = database.generations()?;
-    if generations == Generations::default() && own_generations(&current.snapshot) != Generations::default() {
+/// Loads the part if its generation is another than ours.
+fn ask(part: Part, database: &Database, store: &Store, current: &Current) -> Result<News, RefreshError> {
+    let (generations, ours) = (database.generations()?, own_generations(&current.snapshot));
+    if generations == Generations::default() && ours != Generations::default() {
         return Err(RefreshError::Empty);
     }
-    let snapshot = &current.snapshot;
-    if everything || generations.hosts != snapshot.hosts.rows().generation {
-        let rows = database.read(database::snapshot::load_hosts)?;
-        store.save(&rows)?;
-        current.snapshot.hosts = Arc::new(Hosts::new(rows));
-        loaded(current);
-    }
-    if everything || generations.holdings != current.snapshot.holdings.rows().generation {
-        let rows = database.read(database::snapshot::load_holdings)?;
-        store.save(&rows)?;
-        current.snapshot.holdings = Arc::new(Holdings::new(rows)?);
-    }
-    if everything || generations.content != current.snapshot.content.rows().generation {
-        let rows = database.read(database::snapshot::load_content)?;
-        // Bodies are here before the content names them, and stay a while after.
-        current.bodies = Arc::new(load_bodies(database, store, &current.bodies)?);
-        store.save(&rows)?;
-        current.snapshot.content = Arc::new(Content::new(rows)?);
-    }
-    current.heartbeat = database.read(database::probe::find_heartbeat)?.at;
-    current.confirmed = [SystemTime::now(); 3];
-    Ok(())
+    let is_same = generation_of(part, generations) == generation_of(part, ours);
+    let loaded = if is_same { None } else { Some(load(part, database, store, &current.bodies)?) };
+    Ok(News { loaded, heartbeat: database.read(database::probe::find_heartbeat)?.at })
+}
+
+fn load(part: Part, database: &Database, store: &Store, bodies: &Bodies) -> Result<Loaded, RefreshError> {
+    Ok(match part {
+        Part::Hosts => {
+            let rows = database.read(database::snapshot::load_hosts)?;
+            Loaded::Hosts(Arc::new(Hosts::new(rows)))
+        }
+        Part::Holdings => {
+            let rows = database.read(database::snapshot::load_holdings)?;
+            Loaded::Holdings(Arc::new(Holdings::new(rows)?))
+        }
+        Part::Content => {
+            let rows = database.read(database::snapshot::load_content)?;
+            // Bodies are here before the content names them, and stay a while after.
+            let bodies = load_bodies(database, store, bodies)?;
+            Loaded::Content(Arc::new(Content::new(rows)?), Arc::new(bodies))
+        }
+    })
 }
 
 /// Brings the bodies file up to what the database has; only what is missing is fetched.
 fn load_bodies(database: &Database, store: &Store, bodies: &Bodies) -> Result<Bodies, RefreshError> {
-    let wanted: HashSet<Hash> = database.read(database::snapshot::list_bodies)?.into_iter().collect();
-    let missing: Vec<Hash> = wanted.iter().filter(|it| !bodies.contains(it)).copied().collect();
-    let mut next = bodies.with(store, |it| wanted.contains(it), [])?;
-    for some in missing.chunks(BODIES_AT_ONCE) {
+    let [small, large] = [database::snapshot::list_bodies, database::snapshot::list_pieces]
+        .map(|list| database.read(list).map(sorted));
+    let (small, large) = (small?, large?);
+    let is_wanted = |record: Record, digest: &Hash| match record {
+        Record::Body => small.binary_search(digest).is_ok(),
+        Record::Pieces => large.binary_search(digest).is_ok(),
+    };
+    let missing = |record: Record, all: &[Hash]| -> Vec<Hash> {
+        all.iter().filter(|it| !bodies.contains(record, it)).copied().collect()
+    };
+    let mut next = bodies.with(store, is_wanted, [])?;
+    for some in missing(Record::Body, &small).chunks(BODIES_AT_ONCE) {
         let added = database.read(|connection| database::snapshot::load_bodies(connection, some))?;
-        next = next.with(store, |_| true, added)?;
+        next = next.with(store, |_, _| true, records(Record::Body, added))?;
+    }
+    for some in missing(Record::Pieces, &large).chunks(BODIES_AT_ONCE) {
+        let added = database.read(|connection| database::snapshot::load_pieces(connection, some))?;
+        next = next.with(store, |_, _| true, records(Record::Pieces, added))?;
     }
     Ok(next)
+}
+
+fn sorted(mut digests: Vec<Hash>) -> Vec<Hash> {
+    digests.sort_unstable();
+    digests
+}
+
+fn records(record: Record, rows: Vec<(Hash, Vec<u8>)>) -> impl Iterator<Item = (Record, Hash, Vec<u8>)> {
+    rows.into_iter().map(move |(digest, bytes)| (record, digest, bytes))
 }

@@ -16,12 +16,12 @@ use super::{
     lists, mirrorlist,
     peer::Peer,
     range::Ranges,
-    state::{Current, State, decided, trace},
+    state::{Current, State, decided, now, trace},
 };
 use crate::{
     metalink,
     mirror::blob_path,
-    mirrorlist::{Answer, Attempt, Offer, Wanted, choose, find_given, rows::BlobRow},
+    mirrorlist::{Answer, Attempt, Offer, Start, Wanted, choose, find_given, rows::BlobRow},
     oci::{Digest, DistributionPath, Reference, RepositoryName},
 };
 
@@ -59,6 +59,10 @@ async fn decide(request: &HttpRequest, state: &State) -> Result<HttpResponse, Re
     let peer = state.peer(request)?;
     let current = state.current();
     let snapshot = &current.snapshot;
+    let path = match path.name().and_then(|it| snapshot.find_alias(it, now())) {
+        Some(name) => path.with_name(name.clone()),
+        None => path,
+    };
     match path {
         DistributionPath::Ping => {
             decided(request, Decision::Ping);
@@ -162,18 +166,23 @@ async fn blob(
     if state.endpoint(peer).direct {
         return state.fallback.respond(request, name, blob, &ranges).await;
     }
+    state.notes.demanded(blob.number);
     let client = state.client(request, &current.snapshot, peer);
     let wanted = Wanted { repository: name.as_str(), number: blob.number, size: blob.size, most: 0 };
     let attempt = attempt(request, state, &client.address, blob, &ranges, client.at);
     if let Some(place) = attempt.failed_place()
         && let Some(failed) = find_given(&current.snapshot, &client, &wanted, place)
     {
-        state.notes.suspected(failed.url.id, blob.number);
+        state.notes.came_back(&failed, blob.number, &client);
     }
     match choose(&current.snapshot, &client, &wanted, attempt) {
         Answer::Mirror { offer, duplicates } => {
-            state.sent.add(offer.host, ranges.bytes(blob.size), client.at);
-            state.notes.redirected(offer.url.id);
+            let bytes = ranges.bytes(blob.size);
+            state.sent.add(offer.host, bytes, client.at);
+            state.notes.redirected(&offer, bytes);
+            if (attempt, ranges.start()) == (Attempt::Place(0), Start::Beginning) {
+                state.notes.began(&offer, &client);
+            }
             Ok(redirect(request, peer, name, blob, &offer, &duplicates))
         }
         Answer::Fallback => state.fallback.respond(request, name, blob, &ranges).await,

@@ -16,7 +16,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use tokio::{sync::Semaphore, time::timeout};
 
-use super::{access::Decision, state::decided};
+use super::{access::Decision, bearer, state::decided};
 use crate::{
     database::{
         self, Connection, Database, QueryResult, Sha256, category,
@@ -148,7 +148,7 @@ pub(super) async fn answer(
     body: web::Payload,
     reports: Data<Reports>,
 ) -> Result<HttpResponse, ReportError> {
-    let hash = bearer(&request).map(host_token::hash).ok_or(ReportError::Token)?;
+    let hash = bearer::token(&request).map(host_token::hash).ok_or(ReportError::Token)?;
     let body = timeout(BODY_TIMEOUT, body.to_bytes_limited(BODY_LIMIT)).await;
     let body = body.map_err(|_| ReportError::Slow)?.map_err(|_| ReportError::TooLarge)?;
     let body = body.map_err(|error| ReportError::Body(error.to_string()))?;
@@ -168,11 +168,6 @@ pub(super) async fn answer(
 /// Answers other methods.
 pub(super) async fn refuse_method() -> Result<HttpResponse, ReportError> {
     Err(ReportError::Method)
-}
-
-fn bearer(request: &HttpRequest) -> Option<&str> {
-    let (scheme, token) = request.headers().get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
 }
 
 impl Reports {

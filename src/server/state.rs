@@ -1,7 +1,7 @@
 use std::{
     collections::HashMap,
     net::{IpAddr, Ipv4Addr},
-    sync::Arc,
+    sync::{Arc, Mutex},
     time::SystemTime,
 };
 
@@ -30,6 +30,8 @@ use crate::{
 pub(super) struct State {
     /// Swapped whole by the refresher; a handler takes it once and keeps it to its end.
     pub(super) current: ArcSwap<Current>,
+    /// Held by the one thread that makes the next [`Current`] from this one.
+    pub(super) taking_over: Mutex<()>,
     pub(super) geoip: GeoIp,
     pub(super) repeats: Repeats,
     pub(super) sent: Sent,
@@ -38,8 +40,9 @@ pub(super) struct State {
     pub(super) fallback: Fallback,
     pub(super) max_urls: usize,
     pub(super) whole_addresses: bool,
-    /// Countries whose clients are refused.
-    refused: Vec<Country>,
+    /// Clients in countries under embargo are refused.
+    embargo_clients: bool,
+    embargoed: Vec<Country>,
     trust: Trust,
     endpoints: HashMap<String, Endpoint>,
     other: Endpoint,
@@ -51,12 +54,19 @@ pub(super) struct Current {
     pub(super) bodies: Arc<Bodies>,
     /// When each part was last known to be what the database has: content, holdings, hosts.
     pub(super) confirmed: [SystemTime; 3],
-    /// Why it cannot be confirmed now.
-    pub(super) database_fault: Option<String>,
+    /// Why each part cannot be confirmed now.
+    pub(super) faults: [Option<String>; 3],
     /// When it was decided which tags are held back, Unix seconds.
     pub(super) gate_decided_at: i64,
     /// When the prober was last heard of; `None` when it never was, or the database was not asked yet.
     pub(super) heartbeat: Option<Time>,
+}
+
+impl Current {
+    /// Why some part cannot be confirmed now.
+    pub(super) fn database_fault(&self) -> Option<&str> {
+        self.faults.iter().flatten().map(String::as_str).next()
+    }
 }
 
 /// A host name by which clients come.
@@ -91,14 +101,15 @@ impl State {
             embargoed: config.embargoed.clone(),
             ..Policy::default()
         };
-        let refused = if config.embargo_clients { config.embargoed.clone() } else { Vec::new() };
         Self {
             current: ArcSwap::from_pointee(current),
+            taking_over: Mutex::new(()),
             geoip,
             repeats: Repeats::new(config.repeat.clone(), seed),
             sent: Sent::default(),
             publish,
-            refused,
+            embargo_clients: config.embargo_clients,
+            embargoed: config.embargoed.clone(),
             notes: Notes::new(),
             fallback,
             // One place is ours.
@@ -113,6 +124,23 @@ impl State {
     /// What answers are made from now.
     pub(super) fn current(&self) -> Arc<Current> {
         self.current.load_full()
+    }
+
+    /// The same for who is asked about: a trusted proxy may name any address.
+    pub(super) fn peer_at(
+        &self,
+        request: &HttpRequest,
+        named: Option<IpAddr>,
+    ) -> Result<Peer, RegistryError> {
+        let peer = self.peer(request)?;
+        let caller = request.peer_addr().map(|it| it.ip());
+        let (Some(address), Some(caller)) = (named, caller) else { return Ok(peer) };
+        if !self.trust.trusts(caller) {
+            return Ok(peer);
+        }
+        let peer = Peer { address: address.to_canonical(), ..peer };
+        trace(request, |it| it.address = Some(peer.address));
+        if self.is_embargoed(&peer) { Err(RegistryError::Embargoed) } else { Ok(peer) }
     }
 
     /// Who asks; noted for the log. Refused if its country is under embargo and clients there are refused.
@@ -131,11 +159,12 @@ impl State {
     }
 
     fn is_embargoed(&self, peer: &Peer) -> bool {
-        if self.refused.is_empty() {
+        if !self.embargo_clients {
             return false;
         }
-        let given = self.current.load().snapshot.hosts.find_country(peer.address);
-        given.or_else(|| self.geoip.find(peer.address).country).is_some_and(|it| self.refused.contains(&it))
+        let hosts = &self.current.load().snapshot.hosts;
+        let country = hosts.find_country(peer.address).or_else(|| self.geoip.find(peer.address).country);
+        country.is_some_and(|it| self.embargoed.contains(&it) || hosts.is_embargoed(it))
     }
 
     /// The endpoint by whose name the client came.

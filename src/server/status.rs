@@ -81,7 +81,7 @@ async fn ready(state: Data<State>) -> impl Responder {
     let readiness = Readiness {
         ready: true,
         parts: parts(&state),
-        database: current.database_fault.as_ref().map_or_else(|| "up".to_owned(), |it| format!("down: {it}")),
+        database: current.database_fault().map_or_else(|| "up".to_owned(), |it| format!("down: {it}")),
         probe: Probe::of(&state),
         geoip: Geoip {
             default: state.geoip.is_default(),
@@ -113,7 +113,7 @@ async fn render_metrics(state: Data<State>, recorder: Data<PrometheusHandle>) ->
         metrics::gauge!("portolan_probe_heartbeat_age_seconds").set(age as f64);
     }
     let current = state.current();
-    let up = if current.database_fault.is_none() { 1.0 } else { 0.0 };
+    let up = if current.database_fault().is_none() { 1.0 } else { 0.0 };
     metrics::gauge!("portolan_database_up").set(up);
     metrics::gauge!("portolan_hosts").set(current.snapshot.hosts.list().len() as f64);
     metrics::gauge!("portolan_blobs").set(current.snapshot.content.rows().blobs.len() as f64);

@@ -1,10 +1,10 @@
-//! The saved snapshot and the bodies of manifests and small blobs: what lets `serve` start and answer
+//! The saved snapshot, the bodies of manifests and small blobs, and the pieces of large ones: what lets `serve` start and answer
 //! while the database is down.
 
 mod bodies;
 mod saved;
 
-pub use bodies::Bodies;
+pub use bodies::{Bodies, Record};
 pub use saved::{Part, Saved, Store};
 
 use std::{io, path::PathBuf};

@@ -8,7 +8,7 @@ use std::{
 use super::Error;
 
 /// Files are readable for all, whatever the umask: rsync and web servers run as other users.
-const FILE_MODE: u32 = 0o644;
+pub(super) const FILE_MODE: u32 = 0o644;
 const FOLDER_MODE: u32 = 0o755;
 
 /// Opens a file; `None` if there is none. What is no regular file is refused before it is opened, for a

@@ -23,12 +23,23 @@ pub enum Error {
         holder: String,
     },
     /// The file system has no hard links.
-    #[error("{} has no hard links ({source}); put the tree on a file system that has them", path.display())]
+    #[error("{} has no hard links ({source}); put the tree on a file system that has them, \
+         or set tree.hard_links to false, which takes the space of every category once more", path.display())]
     NoHardLinks {
         /// The folder.
         path: PathBuf,
         /// What it said.
         source: io::Error,
+    },
+    /// The disk is full, or will be.
+    #[error("{}: {needed} bytes are needed, with what comes at the same time, and {free} are free; make room, then run `portolan export` again", path.display())]
+    NoSpace {
+        /// The folder.
+        path: PathBuf,
+        /// In bytes.
+        needed: u64,
+        /// In bytes.
+        free: u64,
     },
     /// Bytes that are not what they were asked under.
     #[error("the bytes are not {expected}: they have the digest {found}")]

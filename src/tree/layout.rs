@@ -56,6 +56,11 @@ impl Tree {
         self.private_path("pool").join(fan_out(digest))
     }
 
+    /// The file of a blob's pieces.
+    pub(super) fn pieces_path(&self, digest: &oci::Digest) -> PathBuf {
+        self.private_path("pieces").join(fan_out(digest))
+    }
+
     pub(super) fn inventory_path(&self, category: &CategoryName) -> PathBuf {
         self.category_path(category).join(INVENTORY_PATH)
     }

@@ -1,13 +1,22 @@
 //! The static tree that mirrors carry: its layout, its inventory, and the order it is written in.
 
+mod all;
+mod created;
 mod disk;
 mod error;
 mod inventory;
 mod layout;
+mod link;
 mod new_blob;
+mod pieces;
+mod pool;
 mod read;
+mod registry;
+mod registry_write;
 mod repositories;
+mod space;
 mod state;
+mod verify;
 mod withdrawn;
 mod write;
 
@@ -16,6 +25,7 @@ use std::path::PathBuf;
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 
+pub use created::Created;
 pub use error::Error;
 pub use inventory::{Entry, INVENTORY_LIMIT, Inventory, InventoryError, Kind};
 pub use layout::{CANARY, CANARY_DIGEST, INVENTORY_PATH, SERIAL_PATH};
@@ -23,14 +33,22 @@ pub use new_blob::NewBlob;
 pub use read::{Category, Head};
 pub use repositories::Repositories;
 pub use state::{Former, State};
+pub use verify::{Damage, Verified};
 pub use write::Writer;
 
 /// `[tree]`: the folder that is exported to and that mirrors copy.
 #[derive(Clone, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// The folder. Its file system must know hard links.
+    /// The folder.
     pub path: PathBuf,
+    /// Has its file system hard links? If not, say `false`: each category then has copies of its own, and takes its
+    /// space once more beside the pool below `.portolan`.
+    pub hard_links: bool,
+    /// Publish one category more, `all`: what is in any category, each file once. In it are a folder
+    /// `categories/NAME` and a list `lists/NAME` for each category, so that mirrors which use no hard links can carry
+    /// several of them.
+    pub all: bool,
     /// How long content stays after no tag leads to it any more, so that pinned digests and slow mirrors
     /// live on: 0s to 87600h (ten years).
     #[schemars(with = "String")]
@@ -40,7 +58,12 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        Self { path: PathBuf::from("tree"), keep_former: SignedDuration::from_hours(720) }
+        Self {
+            path: PathBuf::from("tree"),
+            hard_links: true,
+            all: false,
+            keep_former: SignedDuration::from_hours(720),
+        }
     }
 }
 
@@ -48,12 +71,14 @@ impl Default for Config {
 #[derive(Clone, Debug)]
 pub struct Tree {
     path: PathBuf,
+    /// Else each category has copies.
+    hard_links: bool,
 }
 
 impl Tree {
     /// Names the tree; touches nothing.
     pub fn open(config: &Config) -> Self {
-        Self { path: config.path.clone() }
+        Self { path: config.path.clone(), hard_links: config.hard_links }
     }
 }
 
@@ -64,6 +89,6 @@ mod tests {
     #[test]
     fn durations_print_as_people_write_them() {
         let printed = toml::to_string(&Config::default()).unwrap();
-        assert_eq!(printed, "path = \"tree\"\nkeep_former = \"720h\"\n");
+        assert_eq!(printed, "path = \"tree\"\nhard_links = true\nall = false\nkeep_former = \"720h\"\n");
     }
 }

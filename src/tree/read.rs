@@ -104,6 +104,10 @@ impl Tree {
     /// Is every file of the category there, with the right size?
     pub fn verify(&self, category: &Category) -> Result<(), Error> {
         let name = &category.inventory.category;
+        if let Some(path) = self.find_registry_fault(category) {
+            let reason = format!("{path} is missing, or is not what it has to be");
+            return Err(Error::HalfWritten { category: name.clone(), reason });
+        }
         for entry in &category.inventory.entries {
             let digest = entry.digest();
             let path = self.blob_path(name, &digest).expect("an inventory has sha256 only");

@@ -1,17 +1,17 @@
 use std::{
-    collections::{BTreeSet, HashSet},
+    collections::HashSet,
     fs::{self, File, OpenOptions, TryLockError},
     io::Write,
-    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::atomic::{AtomicU64, Ordering},
 };
 
 use super::{
-    CANARY, CANARY_DIGEST, Error, INVENTORY_LIMIT, Inventory, Kind, NewBlob, State, Tree,
+    CANARY, CANARY_DIGEST, Error, Kind, NewBlob, State, Tree,
     disk::{create_file, create_folder, folder_of, for_each_file, read_file, sync_folder},
     read::{Head, SERIAL_LIMIT},
     repositories,
+    space::Space,
 };
 use crate::{
     mirror::{CategoryName, Serial},
@@ -28,6 +28,7 @@ pub struct Writer {
     lock: File,
     /// Numbers temporary files.
     temporary: AtomicU64,
+    pub(super) space: Space,
 }
 
 impl Drop for Writer {
@@ -65,7 +66,8 @@ impl Tree {
         }
         let holder = format!("process {}\n", std::process::id());
         lock.set_len(0).and_then(|()| lock.write_all(holder.as_bytes())).map_err(Error::at(&path))?;
-        let writer = Writer { tree: self.clone(), lock, temporary: AtomicU64::new(0) };
+        let writer =
+            Writer { tree: self.clone(), lock, temporary: AtomicU64::new(0), space: Space::default() };
         writer.clean()?;
         writer.check_hard_links()?;
         writer.store(&CANARY_DIGEST, CANARY)?;
@@ -79,33 +81,19 @@ impl Writer {
         &self.tree
     }
 
-    /// Is this content in the pool, with the right size?
-    pub fn has_blob(&self, digest: &oci::Digest, size: u64) -> bool {
-        self.blob_size(digest) == Some(size)
-    }
-
-    /// The size of content in the pool. Only verified content gets there.
-    pub fn blob_size(&self, digest: &oci::Digest) -> Option<u64> {
-        fs::metadata(self.tree.pool_path(digest)).ok().map(|it| it.len())
-    }
-
-    /// Reads a manifest from the pool, and verifies it anew; `None` if it is not there or has gone bad.
-    pub fn read_manifest(&self, digest: &oci::Digest) -> Result<Option<Vec<u8>>, Error> {
-        let bytes = read_file(&self.tree.pool_path(digest), oci::MANIFEST_LIMIT as u64)?;
-        Ok(bytes.filter(|it| oci::Digest::of(it) == *digest))
-    }
-
-    /// Begins to take new content in. Nothing is in the pool before [`NewBlob::finish`].
+    /// Begins to take new content in, if there is room for all of it. Nothing is in the pool before
+    /// [`NewBlob::finish`].
     pub fn start(&self, digest: &oci::Digest, size: u64) -> Result<NewBlob, Error> {
         if digest.sha256().is_none() {
             return Err(Error::Algorithm(*digest));
         }
-        NewBlob::create(self.temporary_path(), self.tree.pool_path(digest), *digest, size)
+        let room = self.space.promise(&self.tree.private_path("tmp"), size)?;
+        NewBlob::create(&self.tree, self.temporary_path(), *digest, size, room)
     }
 
     /// Takes a manifest in, or other small content; a copy that has gone bad is replaced.
     pub fn store(&self, digest: &oci::Digest, bytes: &[u8]) -> Result<(), Error> {
-        if self.read_manifest(digest)?.is_some() {
+        if self.tree.read_manifest(digest)?.is_some() {
             return Ok(());
         }
         let mut blob = self.start(digest, bytes.len() as u64)?;
@@ -113,29 +101,13 @@ impl Writer {
         blob.finish()
     }
 
-    /// What a category held last, as far as it can be read. A killed export may have left
-    /// `repositories.json` newer than the inventory; both are true then, for blobs come first.
-    pub fn load_state(&self, category: &CategoryName) -> Result<State, Error> {
-        fn parse<T: Default + serde::de::DeserializeOwned>(bytes: Option<Vec<u8>>) -> T {
-            bytes.and_then(|it| serde_json::from_slice(&it).ok()).unwrap_or_default()
-        }
-        let tree = &self.tree;
-        let repositories = parse(read_file(&tree.repositories_path(category), INVENTORY_LIMIT)?);
-        let former = parse(read_file(&tree.former_path(category), INVENTORY_LIMIT)?);
-        let inventory = read_file(&tree.inventory_path(category), INVENTORY_LIMIT)?;
-        let inventory = inventory.and_then(|it| String::from_utf8(it).ok()?.parse::<Inventory>().ok());
-        let (selection, entries) = inventory.map_or_else(Default::default, |it| {
-            let entries = it.entries.iter().map(|entry| (entry.digest, (entry.size, entry.kind)));
-            (it.selection, entries.collect())
-        });
-        Ok(State { selection, repositories, entries, former })
-    }
-
     /// Is exactly this state published, complete, and linked to the pool?
     pub fn is_published(&self, category: &CategoryName, state: &State) -> bool {
         let Ok(published) = self.tree.read_category(category) else { return false };
         published.inventory == state.inventory(category, published.inventory.serial)
-            && published.inventory.entries.iter().all(|it| self.is_linked(category, &it.digest()))
+            && published.inventory.entries.iter().all(|it| self.has_link(category, &it.digest()))
+            && self.has_registry(category, &state.manifest_files())
+            && self.has_registry(category, &state.tag_files())
     }
 
     /// The highest serial of all categories; 0 if there is none.
@@ -156,83 +128,59 @@ impl Writer {
         let (blobs, manifests): (Vec<_>, Vec<_>) =
             state.entries.iter().partition(|(_, (_, kind))| *kind == Kind::Blob);
         for group in [blobs, manifests] {
-            self.link_all(category, group.into_iter().map(|(digest, _)| oci::Digest::Sha256(*digest)))?;
+            self.link_content(category, group.into_iter().map(|(digest, _)| oci::Digest::Sha256(*digest)))?;
         }
+        let mut files = state.manifest_files();
+        self.write_registry(category, &files)?;
         let former = serde_json::to_vec(&state.former).expect("digests and numbers are JSON");
-        self.replace(&self.tree.former_path(category), &former)?;
-        let text = repositories::render(&state.repositories);
-        self.replace(&self.tree.repositories_path(category), &text)?;
         let inventory = state.inventory(category, serial).render();
-        self.replace(&self.tree.inventory_path(category), inventory.as_bytes())?;
         let head = Head { serial, inventory_digest: oci::Digest::of(inventory.as_bytes()) };
-        self.replace(&self.tree.serial_path(category), head.render().as_bytes())?;
+        let states = [
+            self.prepare(self.tree.former_path(category), &former)?,
+            self.prepare(self.tree.repositories_path(category), &repositories::render(&state.repositories))?,
+            self.prepare(self.tree.inventory_path(category), inventory.as_bytes())?,
+            self.prepare(self.tree.serial_path(category), head.render().as_bytes())?,
+        ];
+        let tags = state.tag_files();
+        self.write_registry(category, &tags)?;
+        files.extend(tags);
+        // A disk that is full has said so by now.
+        states.into_iter().try_for_each(Prepared::finish)?;
+        self.remove_registry_but(category, &files)?;
         self.unlink_others(category, state)
     }
 
-    /// Removes from the pool what no category holds, but for `keep`. Gives the number of files removed.
+    /// Removes from the pool what no category holds, but for `keep`, and its pieces. Gives the number of files
+    /// removed from the pool.
     pub fn prune_pool(&self, keep: &HashSet<oci::Digest>) -> Result<u64, Error> {
-        let mut removed = 0;
+        let (mut removed, categories) = (0, self.tree.category_names()?);
         for_each_file(&self.tree.private_path("pool").join("sha256"), |path, name| {
             let is_kept = format!("sha256:{name}").parse().is_ok_and(|it| keep.contains(&it));
-            if !is_kept && fs::metadata(path).map_err(Error::at(path))?.nlink() == 1 {
+            if !is_kept && !self.is_held(path, name, &categories)? {
                 fs::remove_file(path).map_err(Error::at(path))?;
                 removed += 1;
             }
             Ok(())
         })?;
+        for_each_file(&self.tree.private_path("pieces").join("sha256"), |path, name| {
+            let is_kept = format!("sha256:{name}").parse().is_ok_and(|it| self.tree.pool_path(&it).exists());
+            if is_kept { Ok(()) } else { fs::remove_file(path).map_err(Error::at(path)) }
+        })?;
         Ok(removed)
     }
 
-    fn temporary_path(&self) -> PathBuf {
+    pub(super) fn temporary_path(&self) -> PathBuf {
         let number = self.temporary.fetch_add(1, Ordering::Relaxed);
         self.tree.private_path("tmp").join(number.to_string())
     }
 
-    fn clean(&self) -> Result<(), Error> {
+    pub(super) fn clean(&self) -> Result<(), Error> {
         let path = self.tree.private_path("tmp");
         for entry in fs::read_dir(&path).map_err(Error::at(&path))? {
             let path = entry.map_err(Error::at(&path))?.path();
             fs::remove_file(&path).map_err(Error::at(path))?;
         }
         Ok(())
-    }
-
-    fn check_hard_links(&self) -> Result<(), Error> {
-        let (from, to) = (self.temporary_path(), self.temporary_path());
-        create_file(&from)?;
-        let linked = fs::hard_link(&from, &to);
-        self.clean()?;
-        linked.map_err(|source| Error::NoHardLinks { path: self.tree.path().to_owned(), source })
-    }
-
-    fn is_linked(&self, category: &CategoryName, digest: &oci::Digest) -> bool {
-        let place = |path: PathBuf| fs::metadata(path).ok().map(|it| (it.dev(), it.ino()));
-        let linked = self.tree.blob_path(category, digest).and_then(place);
-        linked.is_some() && linked == place(self.tree.pool_path(digest))
-    }
-
-    /// Links content from the pool into the category; what is linked already stays.
-    fn link_all(
-        &self,
-        category: &CategoryName,
-        digests: impl Iterator<Item = oci::Digest>,
-    ) -> Result<(), Error> {
-        let mut folders = BTreeSet::new();
-        for digest in digests {
-            if self.is_linked(category, &digest) {
-                continue;
-            }
-            let target = self.tree.blob_path(category, &digest).ok_or(Error::Algorithm(digest))?;
-            let folder = folder_of(&target);
-            if folders.insert(folder.to_owned()) {
-                create_folder(folder)?;
-            }
-            // By a temporary name, for a file that lost its link to the pool may be in the way.
-            let (source, temporary) = (self.tree.pool_path(&digest), self.temporary_path());
-            fs::hard_link(&source, &temporary).map_err(Error::at(&source))?;
-            fs::rename(&temporary, &target).map_err(Error::at(&target))?;
-        }
-        folders.iter().try_for_each(|it| sync_folder(it))
     }
 
     fn unlink_others(&self, category: &CategoryName, state: &State) -> Result<(), Error> {
@@ -247,14 +195,37 @@ impl Writer {
     }
 
     /// Writes a file whole or not at all.
-    fn replace(&self, path: &Path, bytes: &[u8]) -> Result<(), Error> {
-        let folder = folder_of(path);
-        create_folder(folder)?;
-        let temporary = self.temporary_path();
-        let mut file = create_file(&temporary)?;
-        file.write_all(bytes).and_then(|()| file.sync_all()).map_err(Error::at(&temporary))?;
-        fs::rename(&temporary, path).map_err(Error::at(path))?;
-        sync_folder(folder)
+    pub(super) fn replace(&self, path: &Path, bytes: &[u8]) -> Result<(), Error> {
+        self.prepare(path.to_owned(), bytes)?.finish()
+    }
+
+    /// Writes a file that takes its place at [`Prepared::finish`].
+    fn prepare(&self, path: PathBuf, bytes: &[u8]) -> Result<Prepared, Error> {
+        create_folder(folder_of(&path))?;
+        let prepared = Prepared { temporary: self.temporary_path(), path };
+        let mut file = create_file(&prepared.temporary)?;
+        file.write_all(bytes).and_then(|()| file.sync_all()).map_err(Error::at(&prepared.temporary))?;
+        Ok(prepared)
+    }
+}
+
+/// A whole file under a temporary name. Dropped before its end, it leaves nothing.
+struct Prepared {
+    temporary: PathBuf,
+    path: PathBuf,
+}
+
+impl Prepared {
+    fn finish(self) -> Result<(), Error> {
+        fs::rename(&self.temporary, &self.path).map_err(Error::at(&self.path))?;
+        sync_folder(folder_of(&self.path))
+    }
+}
+
+impl Drop for Prepared {
+    fn drop(&mut self) {
+        // Gone already when it took its place; and what stays is removed by the next export.
+        let _ = fs::remove_file(&self.temporary);
     }
 }
 

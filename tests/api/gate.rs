@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use portolan::{
     database::{
-        Connection, Part, Sha256, Time, content, country, host, host::HostChange, host_country_denied,
-        withdrawal,
+        Connection, Part, Sha256, Time, content, country, host, host::HostChange, host_country, withdrawal,
     },
     mirror::{HostKind, blob_path},
     mirrorlist::{Publish, PublishRules},
@@ -259,7 +258,7 @@ fn hosts_take_what_they_take() {
         world.change_host("b", &exactly);
         let deny = |it: &mut Connection| {
             let host = host::find(it, &"c".parse().unwrap())?.unwrap();
-            host_country_denied::replace(it, host.id, &["DE".parse().unwrap()])
+            host_country::denied::replace(it, host.id, &["DE".parse().unwrap()])
         };
         world.database.write(Part::Hosts, deny).unwrap();
         wait(SOON, "too large for a", || !is_listed("a"));

@@ -94,15 +94,15 @@ pub(crate) fn new_client() -> String {
 
 impl Http {
     pub(crate) fn new(addresses: &Addresses) -> Self {
+        Self { management: addresses.management.clone(), ..Self::at(&addresses.listening[0]) }
+    }
+
+    /// For a server at this base URL that has no management address.
+    pub(crate) fn at(url: &str) -> Self {
         portolan::connector::install_cryptography();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let client = reqwest::Client::builder().no_proxy().redirect(Policy::none()).timeout(TIMEOUT);
-        Self {
-            runtime,
-            client: client.build().unwrap(),
-            url: addresses.listening[0].clone(),
-            management: addresses.management.clone(),
-        }
+        Self { runtime, client: client.build().unwrap(), url: url.to_owned(), management: String::new() }
     }
 
     pub(crate) fn send(&self, method: Method, path: &str, headers: &[(&str, &str)]) -> Answer {

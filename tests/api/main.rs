@@ -3,12 +3,17 @@
 #![allow(clippy::unwrap_used, reason = "a test ends where something is not as it should be")]
 
 mod gate;
+mod hooks;
 mod http;
 mod input;
+mod large;
+mod load;
+mod mirrormanager;
 mod mirrors;
 #[path = "../support/postgres.rs"]
 mod postgres;
 mod registry;
 mod report;
+mod serials;
 mod status;
 mod world;

@@ -4,9 +4,12 @@ use std::{
     collections::HashSet,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     sync::atomic::{AtomicU32, Ordering},
+    thread,
+    time::{Duration, Instant},
 };
 
 use portolan::{
+    database::{crawl, host as hosts, snapshot},
     metalink,
     mirror::blob_path,
     server::{EndpointConfig, FallbackConfig},
@@ -25,6 +28,30 @@ use crate::{
 /// The name of the host that a URL is at: `http://NAME.example/m/…`.
 fn host(url: &str) -> &str {
     url.split_once("://").and_then(|it| it.1.split_once(".example/m/")).map_or("", |it| it.0)
+}
+
+/// Longer than a server takes to store what it noted.
+const STORED_WITHIN: Duration = Duration::from_secs(20);
+
+#[test]
+fn what_clients_ask_for_is_known_to_crawls() {
+    on_both(|world| {
+        let list = || {
+            let ids: Vec<_> = world.database.read(hosts::list).unwrap().iter().map(|it| it.id).collect();
+            let crawled = world.database.read(|it| crawl::list_hosts(it, &ids)).unwrap();
+            crawled[0].categories[0].demanded.clone()
+        };
+        assert!(list().is_empty());
+        ask_large(world, &new_client(), &[]);
+        let started = Instant::now();
+        while list().is_empty() {
+            assert!(started.elapsed() < STORED_WITHIN, "not within {STORED_WITHIN:?}");
+            thread::sleep(Duration::from_millis(50));
+        }
+        let blobs = world.database.read(snapshot::load_content).unwrap().blobs;
+        let large = blobs.iter().find(|it| it.name() == world.images.large.digest).unwrap();
+        assert_eq!(list().into_iter().collect::<Vec<_>>(), [large.number]);
+    });
 }
 
 /// The hosts of the duplicates, by their order.

@@ -114,7 +114,7 @@ impl World {
     pub(crate) fn publish_image(&self, tag: &str) -> Stored {
         let writer = tree(self.folder.path()).lock().unwrap();
         let category = "fedora".parse().unwrap();
-        let mut filling = Filling { state: writer.load_state(&category).unwrap(), writer };
+        let mut filling = Filling { state: writer.tree().load_state(&category).unwrap(), writer };
         let serial = filling.writer.last_serial().unwrap() + 1;
         let manifest = filling.image(&format!("{tag} at {serial}"), &[], MediaType::OciManifest, "");
         filling.tag("fedora", &[tag], &manifest);
@@ -231,11 +231,16 @@ fn fill_tree(folder: &Path) -> Images {
     let oci = MediaType::OciManifest;
     let manifest = filling.image("amd64", &[&small, &large], oci, "");
     let other = filling.image("arm64", &[&small], oci, "");
-    let child = |it: &Stored| {
+    let child = |it: &Stored, architecture: &str| {
         let (digest, size) = (it.digest, it.bytes.len());
-        format!(r#"{{"mediaType":"{}","digest":"{digest}","size":{size}}}"#, oci.as_str())
+        let platform = format!(r#"{{"architecture":"{architecture}","os":"linux"}}"#);
+        format!(
+            r#"{{"mediaType":"{}","digest":"{digest}","size":{size},"platform":{platform}}}"#,
+            oci.as_str()
+        )
     };
-    let index = format!(r#"{{"schemaVersion":2,"manifests":[{}, {}]}}"#, child(&manifest), child(&other));
+    let (amd64, arm64) = (child(&manifest, "amd64"), child(&other, "arm64"));
+    let index = format!(r#"{{"schemaVersion":2,"manifests":[{amd64}, {arm64}]}}"#);
     let index = filling.store(index.as_bytes(), Kind::Manifest(MediaType::OciIndex));
     let subject = |artifact_type: &str| {
         let (digest, size) = (index.digest, index.bytes.len());

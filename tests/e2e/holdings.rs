@@ -1,8 +1,9 @@
 //! No mirror is named for a blob that it lacks.
 
 use std::path::PathBuf;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
+use crate::rig::dice::Dice;
 use crate::rig::image::Image;
 use crate::rig::namespace;
 use crate::rig::nginx::Scheme;
@@ -13,27 +14,6 @@ use crate::rig::{origin, rsync, tree};
 const MIRRORS: [&str; 5] =
     ["de2.mirror.test", "de3.mirror.test", "de4.mirror.test", "de5.mirror.test", "us.mirror.test"];
 const STOPS: usize = 10;
-
-/// Numbers that look thrown, from a seed that is printed.
-struct Dice(u64);
-
-impl Dice {
-    fn new() -> Dice {
-        let given = std::env::var("PORTOLAN_E2E_SEED").ok().and_then(|it| it.parse().ok());
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64;
-        let seed = given.unwrap_or(now);
-        println!("PORTOLAN_E2E_SEED={seed}");
-        Dice(seed | 1)
-    }
-
-    /// 1 to `most`.
-    fn throw(&mut self, most: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        1 + (self.0 % most as u64) as usize
-    }
-}
 
 #[test]
 fn an_rsync_stopped_at_50_points_misleads_nobody() {

@@ -31,22 +31,40 @@ macro_rules! on_both_engines {
     };
 }
 
+mod agent;
+mod agent_memory;
+#[cfg(feature = "amqp")]
+mod bus;
+mod changing_origin;
+mod client_pull;
+mod closure;
 mod command_line;
 mod crawl;
 mod crowd;
 mod demo;
+mod deploy;
+mod disk;
+mod events;
+mod experience;
 mod export;
 mod failover;
 mod fault_matrix;
 mod holdings;
 mod login;
 mod metalink;
+mod mirror_registry;
+mod mirror_sync;
+mod mirrormanager;
 mod notice;
 mod partial;
 mod probe;
+mod promotion;
 mod pull;
+mod pull_speed;
 mod restart;
 mod rig;
+mod roles;
 mod run;
 mod sharing;
+mod signed;
 mod withdraw;

@@ -1,10 +1,14 @@
 //! Clients that read metalinks get all mirrors at once.
 
+use std::fs;
+use std::time::Duration;
+
 use crate::rig::image::{self, Image, LAYERS};
 use crate::rig::namespace::{self, CLIENT_DE, REGISTRY};
 use crate::rig::nginx::Scheme;
-use crate::rig::world::{Engine, World};
-use crate::rig::{aria2, http, librepo, origin};
+use crate::rig::program::wait_for;
+use crate::rig::world::{self, Engine, World};
+use crate::rig::{aria2, http, librepo, origin, tree};
 
 const V3: &str = "application/metalink+xml";
 const V4: &str = "application/metalink4+xml";
@@ -23,8 +27,12 @@ on_both_engines!(aria2_and_librepo_use_our_documents, |namespace, engine| {
     namespace::connect_from(CLIENT_DE, REGISTRY);
 
     let layer = image::digest(images[0].blobs()[1]);
-    let wanted = [("tag=latest".to_owned(), &index), (format!("digest={layer}"), &layer)];
-    for (reference, digest) in wanted {
+    type Download = fn(&namespace::Namespace, &[u8]) -> Vec<u8>;
+    let wanted: [(String, &String, Download); 2] = [
+        ("tag=latest".to_owned(), &index, aria2::download),
+        (format!("digest={layer}"), &layer, aria2::download_in_pieces),
+    ];
+    for (reference, digest, download) in wanted {
         for (version, media_type) in [("3", V3), ("4", V4)] {
             near.forget_requests();
             let url = format!("https://registry.test/metalink?repo=fedora&{reference}&version={version}");
@@ -32,7 +40,7 @@ on_both_engines!(aria2_and_librepo_use_our_documents, |namespace, engine| {
             assert_eq!(document.status, 200, "{}", document.text());
             let found = document.header("content-type").unwrap();
             assert!(found.starts_with(media_type), "{found}");
-            let bytes = aria2::download(namespace, &document.body);
+            let bytes = download(namespace, &document.body);
             assert_eq!(&image::digest(&bytes), digest, "aria2c got other bytes by version {version}");
             let asked = near.requests();
             let by_aria2 = asked.iter().any(|request| request.agent.starts_with("aria2"));
@@ -42,6 +50,62 @@ on_both_engines!(aria2_and_librepo_use_our_documents, |namespace, engine| {
     librepo_reads_version_3(&world, &index);
     a_manifest_is_a_metalink_only_when_asked_for(&index);
     the_mirror_list_names_each_host_once(&index);
+    serve.stop();
+});
+
+/// A layer of several pieces, the last of them short.
+const LARGE: usize = 3_500_000;
+
+on_both_engines!(a_flipped_byte_is_healed_from_the_next_mirror, |namespace, engine| {
+    let world = World::new(namespace, engine);
+    let large = Image::new("large", "amd64", &[LARGE, 1_000_000]);
+    large.push(origin::URL, "large", "latest");
+    // As a tree from before pieces were kept.
+    world.portolan.done("export");
+    let pieces = world.portolan.folder.join("tree/.portolan/pieces");
+    fs::remove_dir_all(&pieces).unwrap();
+    world.portolan.done("scan");
+    let near = world.mirror("de.mirror.test", Scheme::Https, "");
+    let far = world.mirror("fr.mirror.test", Scheme::Https, "");
+    world.fill(&near.root());
+    world.fill(&far.root());
+    world.crawl();
+    let serve = world.portolan.serve();
+    namespace::connect_from(CLIENT_DE, REGISTRY);
+    let (layer, small) = (large.blobs()[1], large.blobs()[2]);
+    let url = |bytes: &[u8], version| {
+        format!("https://registry.test/metalink?repo=large&digest={}&version={version}", image::digest(bytes))
+    };
+    assert!(!http::get(&url(layer, 4), &[]).text().contains("<pieces"));
+
+    world.portolan.done("export");
+    assert_eq!(
+        fs::read_dir(pieces.join("sha256")).unwrap().count(),
+        1,
+        "the layer has pieces, and nothing else"
+    );
+    let scanned = world.portolan.json("scan");
+    assert_eq!(scanned["cut_blobs"], 1, "{scanned:#}");
+    let has_pieces = || http::get(&url(layer, 4), &[]).text().contains("<pieces");
+    assert!(wait_for(Duration::from_secs(10), has_pieces), "no pieces in the metalink");
+    assert!(!http::get(&url(small, 4), &[]).text().contains("<pieces"));
+
+    let path = world::place(&near.root()).join(tree::blob_path(&image::digest(layer)));
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[2_000_000] ^= 1;
+    fs::write(&path, bytes).unwrap();
+    for version in [3, 4] {
+        for mirror in [&near, &far] {
+            mirror.forget_requests();
+        }
+        let document = http::get(&url(layer, version), &[]);
+        let healed = aria2::download_in_pieces(namespace, &document.body);
+        assert!(healed == layer, "aria2c got other bytes by version {version}");
+        for mirror in [&near, &far] {
+            let asked = mirror.requests();
+            assert!(asked.iter().any(|it| it.agent.starts_with("aria2")), "{version}: {asked:#?}");
+        }
+    }
     serve.stop();
 });
 

@@ -53,6 +53,7 @@ on_both_engines!(contacts_are_told, |namespace, engine| {
     let mails = smtp.mails();
     assert!(mails.len() == 3 && mails[2].contains("Subject: de.mirror.test has wrong or missing files"));
     assert!(mails[2].contains(&layer[..30]), "{}", mails[2]);
+    assert!(mails[2].contains("This repairs it.") && mails[2].contains("rsync -c -lptH"), "{}", mails[2]);
 
     drop(mirror);
     world.crawl();

@@ -13,7 +13,7 @@ use crate::{
     connector,
     crawler::{self, Crawler, HostSummary},
     database::{self, Connection, Database, Part, host_category, site::NewSite},
-    exporter::{CategoryConfig, Exporter},
+    exporter::{CategoryConfig, Exporter, Scope},
     mirror::HostName,
     scanner,
     server::StandIn,
@@ -96,14 +96,10 @@ async fn publish(versions: u64, tree: &tree::Config, database: &Arc<Database>) -
     let registry = Registry::with_versions(versions);
     let origin = StandIn::start(move |path| registry.find(path)).context("starting the origin registry")?;
     let origin = connector::Config { url: Some(origin.url().parse()?), ..connector::Config::default() };
-    let category = CategoryConfig {
-        name: NAME.parse()?,
-        repositories: vec![NAME.to_owned()],
-        tags: vec!["*".to_owned()],
-        publish: None,
-    };
+    let all = CategoryConfig::new(NAME.parse()?);
+    let category = CategoryConfig { repositories: vec![NAME.to_owned()], ..all };
     let exporter = Exporter::new(&origin, tree, &[category])?;
-    let summary = exporter.run(Timestamp::now(), &Progress::on_standard_error()).await?;
+    let summary = exporter.run(&Scope::All, Timestamp::now(), &Progress::on_standard_error()).await?;
     ensure!(summary.faults.is_empty(), "the export had faults: {:?}", summary.faults);
     let (tree, database) = (Tree::open(tree), Arc::clone(database));
     let scan = move || scanner::scan(&tree, &database, SMALL_BLOB_LIMIT);

@@ -2,12 +2,12 @@
 
 use clap::Args;
 
-use super::{Answer, View, argument, find, site};
+use super::{Answer, View, argument, find, imported, site};
 use crate::{
     database::{
         Database, Part,
         host::{self, Host, HostChange},
-        host_country_allowed, host_country_denied, host_peer_asn,
+        host_country, host_peer_asn,
     },
     mirror::{Asn, Bandwidth, Bytes, Country, HostKind, HostName, Percent, Place, SiteName},
 };
@@ -115,13 +115,25 @@ pub(super) fn change(database: &Database, host: &Host, edit: HostEdit) -> anyhow
     let countries = list_or_none(edit.countries_allowed.clone(), edit.no_country_allowed);
     let denied = list_or_none(edit.countries_denied.clone(), edit.no_country_denied);
     let change = HostChange { site_id: site.map(|it| it.id), ..edit.into() };
+    let ours = HostChange {
+        contacts: change.contacts.clone(),
+        // Whether it is static, MirrorManager says.
+        kind: change.kind.filter(|it| ![*it, host.kind].contains(&HostKind::Static)),
+        client_share: change.client_share,
+        daily_bytes: change.daily_bytes,
+        max_file_size: change.max_file_size,
+        ..HostChange::default()
+    };
+    if change != ours || peers.is_some() || countries.is_some() {
+        imported::refuse_host(database, host)?;
+    }
     database.write(Part::Hosts, |it| {
         host::update(it, host.id, &change)?;
         if let Some(countries) = countries {
-            host_country_allowed::replace(it, host.id, &countries)?;
+            host_country::allowed::replace(it, host.id, &countries)?;
         }
         if let Some(denied) = denied {
-            host_country_denied::replace(it, host.id, &denied)?;
+            host_country::denied::replace(it, host.id, &denied)?;
         }
         peers.map_or(Ok(()), |peers| host_peer_asn::replace(it, host.id, peers))
     })?;

@@ -1,5 +1,6 @@
 //! `portolan host`: machines that carry categories.
 
+mod clients;
 mod edit;
 mod opt_in;
 mod repair;
@@ -12,7 +13,7 @@ mod tests;
 use clap::{Args, Subcommand};
 
 use super::{
-    argument, site, suggestion,
+    argument, imported, site, suggestion,
     table::{self, Answer},
 };
 use crate::{
@@ -149,7 +150,7 @@ fn answer(command: Command, database: &Database) -> anyhow::Result<Answer> {
         Command::Show { name, repair: true } => repair::show(database, &find(database, &name)?),
         Command::Edit { name, edit } => edit::change(database, &find(database, &name)?, *edit),
         Command::Remove { name } => {
-            let host = find(database, &name)?;
+            let host = find_own(database, &name)?;
             database.write(Part::Hosts, |it| host::delete(it, host.id))?;
             Ok(Answer::message(&format!("removed the host {name}"))?)
         }
@@ -172,6 +173,13 @@ pub(super) fn find(database: &Database, name: &HostName) -> anyhow::Result<Host>
             Err(suggestion::unknown("host", name, hosts.iter().map(|it| &it.name)))
         }
     }
+}
+
+/// The same, unless it comes from elsewhere.
+pub(super) fn find_own(database: &Database, name: &HostName) -> anyhow::Result<Host> {
+    let host = find(database, name)?;
+    imported::refuse_host(database, &host)?;
+    Ok(host)
 }
 
 fn insert(database: &Database, name: HostName, add: HostAdd) -> anyhow::Result<Answer> {

@@ -2,7 +2,7 @@
 
 use anyhow::bail;
 
-use super::{Answer, View, find};
+use super::{Answer, View, find_own};
 use crate::{
     cli::category,
     database::{Database, Part, host_category},
@@ -16,7 +16,7 @@ pub(super) fn opt_in(
     urls: &[HostUrl],
     rsync_url: Option<&RsyncUrl>,
 ) -> anyhow::Result<Answer> {
-    let (host, row) = (find(database, host)?, category::find(database, category)?);
+    let (host, row) = (find_own(database, host)?, category::find(database, category)?);
     if row.retired_at.is_some() {
         bail!("the category {category} is retired: its folder is gone from the tree");
     }
@@ -39,7 +39,7 @@ pub(super) fn opt_out(
     host: &HostName,
     category: &CategoryName,
 ) -> anyhow::Result<Answer> {
-    let (host, row) = (find(database, host)?, category::find(database, category)?);
+    let (host, row) = (find_own(database, host)?, category::find(database, category)?);
     if !database.write(Part::Hosts, |it| host_category::opt_out(it, host.id, row.id))? {
         let name = &host.name;
         bail!("{name} does not carry {category}; `portolan host show {name}` tells what it carries");

@@ -299,6 +299,7 @@ fn a_host_in_json() {
     {
       "name": "m1.example.org",
       "site": "uni",
+      "mirrormanager_id": null,
       "not_offered": [],
       "country": "DE",
       "place": "-33.8,151.2",
@@ -322,6 +323,11 @@ fn a_host_in_json() {
       "share": null,
       "daily_bytes": null,
       "max_file_size": null,
+      "clients": {
+        "kept_of_thousand": null,
+        "demoted": [],
+        "sent": []
+      },
       "last_lied_at": TIME
       "created_at": TIME
       "last_crawled_at": TIME
@@ -494,6 +500,7 @@ fn what_is_to_be_repaired_is_told_with_its_command() {
             bytes_per_second: Some(12_345_678),
             multi_range: Some(MultiRange::Whole),
             keeps_alive: Some(true),
+            certificate_ends_at: Some(now()),
             checked_at: now(),
         };
         let opt_ins = vec![crawl::OptInChecks { host_category: category.host_category, cycle, repair }];
@@ -502,7 +509,9 @@ fn what_is_to_be_repaired_is_told_with_its_command() {
     let shown = shell.run("host show m1.example.org");
     let text = shown.text();
     for line in [
-        "https://m1/fedora: 12.3 MB/s, answers a request for two ranges with the whole file, keeps connections\n",
+        "https://m1/fedora: 12.3 MB/s, answers a request for two ranges with the whole file, keeps connections",
+        "its certificate lasts until 2026-11-21T12:00:00",
+        "https://m1/fedora: its certificate has expired: renew it, for no client goes there\n",
         "fedora: 1 file to repair; `portolan host show m1.example.org --repair` lists them, and how\n",
     ] {
         assert!(text.contains(line), "{text}");

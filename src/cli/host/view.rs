@@ -3,18 +3,15 @@
 use comfy_table::Table;
 use serde::Serialize;
 
-use super::{
-    Answer,
-    repair::{self, RepairView},
-    table,
-};
+use super::{Answer, clients::ClientsView, table};
 use crate::{
+    crawler,
     database::{
         Connection, Database, QueryResult, Time, category,
         crawl::{self, Crawl, Holdings, UrlFacts},
         host::Host,
         host_category::{self, HostCategoryUrl},
-        host_country_allowed, host_country_denied, host_netblock, host_peer_asn,
+        host_country, host_netblock, host_peer_asn, imported,
         lease::{self, Schedule},
         site::{self, Site},
     },
@@ -23,6 +20,7 @@ use crate::{
         Netblock, Percent, Place, Reach, RsyncUrl, Serial, SiteName,
     },
     mirrorlist::{Exclusion, HOLDINGS_AGE},
+    notice::{self, RepairFile},
 };
 
 /// Why an opt-in whose URLs are all new is not offered.
@@ -34,6 +32,8 @@ pub(super) struct View {
     pub(super) name: HostName,
     /// Null only if it was removed a moment ago.
     pub(super) site: Option<SiteName>,
+    /// Its id in MirrorManager, if it comes from there; it is read-only here then.
+    mirrormanager_id: Option<i64>,
     /// Why clients are not sent to it, or not for some category; empty when all is well.
     pub(super) not_offered: Vec<String>,
     pub(super) country: Option<Country>,
@@ -58,6 +58,7 @@ pub(super) struct View {
     share: Option<Percent>,
     daily_bytes: Option<Bytes>,
     max_file_size: Option<Bytes>,
+    clients: ClientsView,
     /// A new host, and one that lied, earns its weight from then on.
     last_lied_at: Option<Time>,
     created_at: Time,
@@ -90,7 +91,7 @@ pub(super) struct CategoryView {
     /// Where the crawler may list the same folder.
     rsync_url: Option<RsyncUrl>,
     /// What crawls found wrong, newest first.
-    repair: Vec<RepairView>,
+    repair: Vec<RepairFile>,
     /// It was crawled, but under none of these URLs: what was found then says nothing of them.
     #[serde(skip)]
     has_other_urls: bool,
@@ -108,12 +109,12 @@ struct UrlView {
 
 /// Tells each reason once, at the first place where it matters.
 pub(super) fn show(database: &Database, host: &Host) -> anyhow::Result<Answer> {
-    let view = View::load(database, host)?;
+    let (view, now) = (View::load(database, host)?, jiff::Timestamp::now().into());
     let mut answer = Answer::new(&view)?;
     for reason in &view.not_offered {
         answer = answer.line(format_args!("not offered: {reason}"));
     }
-    answer = answer.table(facts(&view));
+    answer = view.clients.tell(answer).table(facts(&view));
     if !view.categories.is_empty() {
         answer = answer.table(opt_ins(&view.categories));
     }
@@ -128,6 +129,10 @@ pub(super) fn show(database: &Database, host: &Host) -> anyhow::Result<Answer> {
     }
     let facts = view.categories.iter().flat_map(|it| &it.urls).filter_map(UrlView::facts);
     answer = facts.fold(answer, Answer::line);
+    for url in view.categories.iter().flat_map(|it| &it.urls) {
+        let Some(days) = url.facts.as_ref().and_then(|it| it.days_left(now)) else { continue };
+        answer = answer.line(format_args!("{}: {}", url.url, notice::certificate_warning(days)));
+    }
     for category in view.categories.iter().filter(|it| !it.repair.is_empty()) {
         let (name, files) = (&category.name, table::count(category.repair.len(), "file"));
         let command = format!("portolan host show {} --repair", view.name);
@@ -171,13 +176,15 @@ impl View {
             let netblocks = host_netblock::list(it, host.id)?;
             let view = Self {
                 site: site.as_ref().map(|it| it.name.clone()),
+                mirrormanager_id: imported::find_host(it, host.id)?,
                 peer_asns: peers.into_iter().map(|it| it.asn).collect(),
                 netblocks: netblocks.into_iter().map(|it| it.netblock).collect(),
-                countries_allowed: host_country_allowed::list(it, host.id)?,
+                countries_allowed: host_country::allowed::list(it, host.id)?,
                 schedule: lease::find(it, host.id)?,
-                countries_denied: host_country_denied::list(it, host.id)?,
+                countries_denied: host_country::denied::list(it, host.id)?,
                 last_crawl: crawl::list(it, host.id, 1)?.pop().map(CrawlView::from),
                 categories: list_categories(it, host)?,
+                clients: ClientsView::load(it, host.id)?,
                 ..Self::of_host(host)
             };
             Ok((site, view, retired))
@@ -191,6 +198,7 @@ impl View {
         Self {
             name: host.name.clone(),
             site: None,
+            mirrormanager_id: None,
             not_offered: Vec::new(),
             country: host.country,
             place: host.place(),
@@ -212,6 +220,7 @@ impl View {
             share: host.client_share,
             daily_bytes: host.daily_bytes,
             max_file_size: host.max_file_size,
+            clients: ClientsView::default(),
             last_lied_at: host.last_lied_at,
             created_at: host.created_at,
             last_crawled_at: host.last_crawled_at,
@@ -256,7 +265,7 @@ fn list_categories(connection: &mut Connection, host: &Host) -> QueryResult<Vec<
             reason: found.map(|it| it.reason),
             urls: urls.into_iter().map(|(facts, row)| UrlView::new(row, facts)).collect(),
             rsync_url: host_category::find_rsync_url(connection, opt_in.id)?,
-            repair: repair::list(connection, opt_in.id)?,
+            repair: crawler::list_repair_files(connection, opt_in.id)?,
             has_other_urls,
         });
     }
@@ -284,7 +293,9 @@ impl UrlView {
         let kept = facts.keeps_alive.map(|it| {
             if it { "keeps connections" } else { "closes the connection after each answer" }.to_owned()
         });
-        let told: Vec<String> = [speed, ranges, kept].into_iter().flatten().collect();
+        let end =
+            facts.certificate_ends_at.map(|it| format!("its certificate lasts until {}", table::time(it)));
+        let told: Vec<String> = [speed, ranges, kept, end].into_iter().flatten().collect();
         (!told.is_empty()).then(|| format!("{}: {}", self.url, told.join(", ")))
     }
 }
@@ -367,6 +378,7 @@ fn facts(view: &View) -> Table {
     let mut rows = table::details();
     rows.add_row([table::cell("host"), table::cell(&view.name)])
         .add_row([table::cell("site"), table::optional(view.site.as_ref())])
+        .add_row([table::cell("from"), table::optional(table::origin("host", view.mirrormanager_id))])
         .add_row([table::cell("country"), table::optional(view.country)])
         .add_row([table::cell("place"), table::optional(view.place)])
         .add_row([table::cell("AS number"), table::optional(view.asn)])
@@ -386,6 +398,7 @@ fn facts(view: &View) -> Table {
         .add_row([table::cell("by operators"), table::switch(view.admin_active)])
         .add_row([table::cell("by the crawler"), table::switch(view.auto_disabled.is_none())])
         .add_row([table::cell("drained"), table::flag(view.drained)])
+        .add_row([table::cell("sent to it"), view.clients.cell()])
         .add_row([table::cell("contacts"), table::lines(&view.contacts)])
         .add_row([table::cell("comment"), table::cell(&view.comment)])
         .add_row([table::cell("added"), table::cell(table::time(view.created_at))])

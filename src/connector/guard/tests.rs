@@ -302,3 +302,24 @@ async fn redirects_pass_the_same_guard() {
     );
     assert_eq!(guard.check_redirect(&url("http://mirror.test/x"), &url("https://mirror.test/x")), Ok(()));
 }
+
+#[tokio::test]
+async fn the_host_that_a_user_names_may_be_anywhere() {
+    let url = |text: &str| Url::parse(text).unwrap();
+    #[track_caller]
+    fn check(guard: &Guard, text: &str, expected: Result<(), Refusal>) {
+        assert_eq!(guard.check_url(&Url::parse(text).unwrap()), expected, "{text}");
+    }
+    let named = guard().trusting(&url("https://inside.test/"));
+    check(&named, "https://inside.test/v2/", Ok(()));
+    check(&named, "https://inside.test:8443/", Err(Refusal::Port(8443)));
+    check(&named, "http://inside.test/", Err(Refusal::Port(80)));
+    assert!(named.resolve("inside.test", Family::Any).await.is_ok());
+    assert!(guard().resolve("inside.test", Family::Any).await.is_err());
+    let literal = guard().trusting(&url("http://127.0.0.1:5000/"));
+    check(&literal, "http://127.0.0.1:5000/x", Ok(()));
+    check(&literal, "http://127.0.0.1:5001/x", Err(Refusal::Address([127, 0, 0, 1].into())));
+    check(&literal, "http://10.0.0.1:5000/x", Err(Refusal::Address([10, 0, 0, 1].into())));
+    let to_other = literal.check_redirect(&url("http://127.0.0.1:5000/x"), &url("http://10.0.0.1/x"));
+    assert_eq!(to_other, Err(Refusal::Address([10, 0, 0, 1].into())));
+}

@@ -18,6 +18,7 @@ const QUOTE_LIMIT: usize = 100;
 pub(super) enum Fault {
     Absent,
     Damaged(String),
+    Broken(String),
     Wrong(String),
     /// A kind of `Unreachable`: the host itself says no.
     Refused(String),
@@ -31,6 +32,7 @@ impl<T> From<Result<T, Fault>> for Outcome<T> {
             Ok(value) => Self::Present(value),
             Err(Fault::Absent) => Self::Absent,
             Err(Fault::Damaged(reason)) => Self::Damaged(reason),
+            Err(Fault::Broken(reason)) => Self::Broken(reason),
             Err(Fault::Wrong(reason)) => Self::Wrong(reason),
             Err(Fault::Unreachable(reason) | Fault::Refused(reason)) => Self::Unreachable(reason),
             Err(Fault::NoRoute(reason)) => Self::NoRoute(reason),

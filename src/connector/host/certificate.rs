@@ -1,11 +1,22 @@
-//! Says plainly what is wrong with a mirror's certificate.
+//! Says plainly what is wrong with a mirror's certificate, and when it ends.
 
 use std::{error::Error, io};
 
+use reqwest::{Response, tls::TlsInfo};
 use rustls::CertificateError::{
     Expired, ExpiredContext, NotValidForName, NotValidForNameContext, NotValidYet, NotValidYetContext,
     Revoked, UnknownIssuer,
 };
+
+/// When the certificate ends that the answer came under, Unix seconds.
+pub(super) fn end(response: &Response) -> Option<i64> {
+    end_of(response.extensions().get::<TlsInfo>()?.peer_certificate()?)
+}
+
+fn end_of(der: &[u8]) -> Option<i64> {
+    let (_, certificate) = x509_parser::parse_x509_certificate(der).ok()?;
+    Some(certificate.validity().not_after.timestamp())
+}
 
 /// What is wrong with the certificate, if that is why the request failed.
 pub(super) fn fault(error: &(dyn Error + 'static)) -> Option<String> {
@@ -38,6 +49,16 @@ mod tests {
     use rustls::CertificateError;
 
     use super::*;
+
+    #[test]
+    fn the_end_is_read() {
+        let mut params = rcgen::CertificateParams::new(vec!["m1.example.org".to_owned()]).unwrap();
+        params.not_after = rcgen::date_time_ymd(2027, 1, 2);
+        let certificate = params.self_signed(&rcgen::KeyPair::generate().unwrap()).unwrap();
+        let end = jiff::Timestamp::from_second(end_of(certificate.der()).unwrap()).unwrap();
+        assert_eq!(end.to_string(), "2027-01-02T00:00:00Z");
+        assert_eq!(end_of(b"no certificate"), None);
+    }
 
     #[test]
     fn certificates_are_named() {

@@ -107,7 +107,7 @@ impl Plan<'_> {
     /// What was to be repaired and was not seen to be right now, and what was found wrong now; newest first.
     fn repair(&self, findings: &Findings, answered: &RoaringBitmap) -> Vec<Repair> {
         let is_open = |it: &&Repair| match it.fault {
-            FileFault::Damaged => !self.is_settled(findings, it.number),
+            FileFault::Damaged | FileFault::Broken => !self.is_settled(findings, it.number),
             FileFault::Absent => !answered.contains(it.number) && self.claimed.contains(it.number),
             FileFault::Wrong => !answered.contains(it.number),
         };
@@ -126,6 +126,7 @@ impl Plan<'_> {
                 (FileFault::Absent, "it claims to have it, and has not".to_owned())
             }
             Outcome::Damaged(reason) => (FileFault::Damaged, reason.clone()),
+            Outcome::Broken(reason) => (FileFault::Broken, reason.clone()),
             Outcome::Wrong(reason) => (FileFault::Wrong, reason.clone()),
             Outcome::Absent | Outcome::Present(()) | Outcome::Unreachable(_) | Outcome::NoRoute(_) => {
                 return None;

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::{
     connector::REQUEST_BYTES,
-    crawler::budget::{Budget, Limits, PROBES_PER_URL},
+    crawler::budget::{Budget, Limits, probes_per_day},
     database::{
         Sha256,
         crawl::{CategoryState, HostUse, day_of},
@@ -126,7 +126,12 @@ impl World {
             let before = self.looked_at.insert(*number, hour).unwrap();
             self.longest_wait = self.longest_wait.max(hour - before);
         }
-        self.known = Known { held: verdict.held.unwrap(), cycle: Some(memory.cycle), repair: memory.repair };
+        self.known = Known {
+            held: verdict.held.unwrap(),
+            cycle: Some(memory.cycle),
+            repair: memory.repair,
+            demanded: RoaringBitmap::new(),
+        };
         Some(verdict.state)
     }
 
@@ -147,7 +152,7 @@ impl World {
     #[track_caller]
     fn check_days(&self) {
         for day in &self.days {
-            assert!(day.requests + PROBES_PER_URL <= LIMITS.requests_per_day, "{day:?}");
+            assert!(day.requests + probes_per_day(1) <= LIMITS.requests_per_day, "{day:?}");
             assert!(day.bytes <= LIMITS.bytes_per_day, "{day:?}");
         }
     }
@@ -156,11 +161,12 @@ impl World {
         let most = |of: fn(&HostUse) -> u64| self.days.iter().map(of).max().unwrap_or(0);
         let mean = self.days.iter().map(|it| it.requests).sum::<u64>() / self.days.len() as u64;
         eprintln!(
-            "{name}: {} files, {} bodies read; at most {} requests ({mean} on average; {PROBES_PER_URL} probes on top) and \
+            "{name}: {} files, {} bodies read; at most {} requests ({mean} on average; {} probes on top) and \
              {} MB a day; no file waited longer than {} h",
             self.truth.blobs.len(),
             self.read.len(),
             most(|it| it.requests),
+            probes_per_day(1),
             most(|it| it.bytes) / 1_000_000,
             self.longest_wait(hours),
         );
@@ -237,7 +243,7 @@ proptest! {
             world.crawl(hour);
         }
         for day in &world.days {
-            prop_assert!(day.requests + PROBES_PER_URL <= LIMITS.requests_per_day, "{:?}", day);
+            prop_assert!(day.requests + probes_per_day(1) <= LIMITS.requests_per_day, "{:?}", day);
             prop_assert!(day.bytes <= LIMITS.bytes_per_day, "{:?}", day);
         }
     }

@@ -20,6 +20,7 @@ const PLENTY: Allowance = Allowance {
     bytes: 1 << 40,
     again: 0,
     left: 1 << 41,
+    largest: 1 << 41,
     is_fresh: false,
     interval: 3_600,
 };
@@ -42,7 +43,7 @@ fn known(serial: Option<i64>, held: RoaringBitmap, looked: RoaringBitmap) -> Kno
         serial,
         caught_at: None,
     };
-    Known { held, cycle: Some(cycle), repair: Vec::new() }
+    Known { held, cycle: Some(cycle), repair: Vec::new(), demanded: RoaringBitmap::new() }
 }
 
 /// Newest first; the digest and the size tell the number.
@@ -130,6 +131,31 @@ fn small_trees_hold_what_was_seen() {
     assert!(one_lacks.reasons.iter().any(|it| it.ends_with("it claims to have it, and has not")));
     check(&truth, former(), has(set(1..=5)), CrawlState::Lying, set(1..=5));
     check(&truth, Claim::Broken("x".into()), has(set(1..=5)), CrawlState::Lying, set(1..=5));
+}
+
+#[test]
+fn what_clients_asked_for_is_looked_for_first() {
+    let (truth, claim) = (truth(1..=5_000), nothing());
+    let demanded = set([7, 700, 4_000].into_iter().chain(1_000..1_300));
+    let known = Known { demanded, ..known(None, set([700]), set([])) };
+    let few = Occasion { allowance: Allowance { calm: 300, doubt: 700, ..PLENTY }, ..occasion(1) };
+    let plan = Plan::new(&truth, &claim, &known, few);
+    let first: RoaringBitmap = plan.first_files().iter().map(|it| it.number).collect();
+    assert!(set([4_000]).is_subset(&first) && set(1_201..1_300).is_subset(&first), "the newest of them");
+    assert!(!first.contains(1_100) && first.len() <= DEMAND_LIMIT as u64 + 36);
+    // Some are there: the others, and then the newest of all.
+    let all = plan_heads(&plan, &has(set(1..=5_000)));
+    assert!(set([7, 4_000]).is_subset(&all) && set(1_000..1_300).is_subset(&all));
+    assert!(set([5_000, 4_999]).is_subset(&all) && !all.contains(4_000 - 1), "then the newest");
+    // A host that shows its serial tells what it has.
+    let newest = Claim::Newest(9);
+    let calm = Plan::new(&truth, &newest, &known, few).first_files();
+    assert!(calm.iter().filter(|it| (1_000..1_300).contains(&it.number)).count() < 100);
+}
+
+/// The numbers of all files that are asked for.
+fn plan_heads(plan: &Plan, host: &impl Fn(u32) -> Outcome) -> RoaringBitmap {
+    crawl(plan, host).heads.keys().copied().collect()
 }
 
 #[test]
@@ -277,7 +303,8 @@ fn known_trees_cost_their_share_only() {
 fn next(known: &Known, plan: &Plan, findings: &Findings) -> Known {
     let verdict = plan.verdict(findings);
     let Some(memory) = plan.memory(findings, &verdict) else { return known.clone() };
-    Known { held: verdict.held.unwrap(), cycle: Some(memory.cycle), repair: memory.repair }
+    let demanded = plan.known.demanded.clone();
+    Known { held: verdict.held.unwrap(), cycle: Some(memory.cycle), repair: memory.repair, demanded }
 }
 
 #[test]
@@ -325,7 +352,7 @@ fn damaged_files_keep_a_host_out_until_they_were_read_again() {
     let verdict = plan.verdict(&findings);
     assert_eq!((verdict.state, verdict.held), (CrawlState::Lying, Some(set([]))));
     assert!(
-        verdict.reasons[0].ends_with("it was damaged and could not be read since"),
+        verdict.reasons[0].ends_with("it was damaged or broke off, and was not read to its end since"),
         "{:?}",
         verdict.reasons
     );
@@ -334,6 +361,27 @@ fn damaged_files_keep_a_host_out_until_they_were_read_again() {
     assert_eq!(plan.verdict(&findings).state, CrawlState::UpToDate);
     let mended = next(&caught, &plan, &findings);
     assert_eq!((mended.held, mended.repair, mended.cycle.unwrap().caught_at), (all, vec![], None));
+}
+
+#[test]
+fn for_a_file_that_is_too_large_to_be_read_others_speak() {
+    let (truth, claim) = (truth(1..=10), Claim::Newest(9));
+    let broken = Repair { number: 3, fault: FileFault::Broken, reason: "it stalls".into() };
+    let known = Known { repair: vec![broken], ..known(Some(9), set(1..=10), set([])) };
+    let check = |largest, others: &[u32], expected: CrawlState| {
+        let occasion = Occasion { allowance: Allowance { largest, ..PLENTY }, ..occasion(1) };
+        let plan = Plan::new(&truth, &claim, &known, occasion);
+        let mut findings = crawl(&plan, &has(set(1..=10)));
+        findings.bodies = others.iter().map(|it| (*it, Outcome::Present(()))).collect();
+        let verdict = plan.verdict(&findings);
+        assert_eq!(verdict.state, expected, "{:?}", verdict.reasons);
+        let left = plan.memory(&findings, &verdict).unwrap().repair.len();
+        assert_eq!(left, usize::from(expected == CrawlState::Lying));
+    };
+    check(102, &[5, 6, 7], CrawlState::UpToDate);
+    check(102, &[5, 6], CrawlState::Lying);
+    check(103, &[5, 6, 7], CrawlState::Lying);
+    check(103, &[3], CrawlState::UpToDate);
 }
 
 #[test]

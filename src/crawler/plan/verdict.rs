@@ -10,6 +10,9 @@ use crate::{
     tree::CANARY_DIGEST,
 };
 
+/// So many other bodies that came to their end stand for one that is too large to be read.
+const OTHERS_READ: usize = 3;
+
 /// How many single files a verdict names.
 pub const REASON_LIMIT: usize = 20;
 
@@ -43,7 +46,9 @@ impl Plan<'_> {
             return verdict;
         }
         match &findings.range {
-            Some(Outcome::Damaged(reason) | Outcome::Wrong(reason)) => return Verdict::lying(reason.clone()),
+            Some(Outcome::Damaged(reason) | Outcome::Broken(reason) | Outcome::Wrong(reason)) => {
+                return Verdict::lying(reason.clone());
+            }
             Some(Outcome::Absent) => return Verdict::lying("it has no file for a Range request"),
             _ => {}
         }
@@ -63,12 +68,14 @@ impl Plan<'_> {
         }
     }
 
-    /// One file with wrong bytes or another size, and nothing is believed; the same as long as a file that was
-    /// damaged has not been read again.
+    /// One file with wrong bytes or another size, or that does not come to its end, and nothing is believed; the same
+    /// as long as that file has not been read again.
     fn damage(&self, findings: &Findings) -> Option<Verdict> {
         let named = |number: &u32, reason: &str| format!("{}: {reason}", self.digest(*number));
         let bodies = findings.bodies.iter().filter_map(|(number, outcome)| match outcome {
-            Outcome::Damaged(reason) | Outcome::Wrong(reason) => Some(named(number, reason)),
+            Outcome::Damaged(reason) | Outcome::Broken(reason) | Outcome::Wrong(reason) => {
+                Some(named(number, reason))
+            }
             _ => None,
         });
         let heads = findings.heads.iter().filter_map(|(number, outcome)| match outcome {
@@ -78,7 +85,9 @@ impl Plan<'_> {
         let mut reasons: Vec<String> = bodies.chain(heads).collect();
         let found = reasons.is_empty();
         let unread = self.damaged().into_iter().filter(|it| found && !self.is_settled(findings, *it));
-        reasons.extend(unread.map(|it| named(&it, "it was damaged and could not be read since")));
+        reasons.extend(
+            unread.map(|it| named(&it, "it was damaged or broke off, and was not read to its end since")),
+        );
         let first = reasons.first()?.clone();
         let more = reasons.len().saturating_sub(REASON_LIMIT);
         reasons.truncate(REASON_LIMIT);
@@ -88,10 +97,15 @@ impl Plan<'_> {
         Some(Verdict { reasons, ..Verdict::lying(first) })
     }
 
-    /// Is it known that a file which was damaged is not any more? What is gone does no harm.
+    /// Is it known that a file which was damaged or broken is not any more? What is gone does no harm. For one that
+    /// is too large to be read on any day others speak.
     pub(super) fn is_settled(&self, findings: &Findings, number: u32) -> bool {
-        let body = findings.bodies.get(&number);
-        body == Some(&Outcome::Present(())) || findings.heads.get(&number) == Some(&Outcome::Absent)
+        let came = |it: &&Outcome| **it == Outcome::Present(());
+        let is_too_large =
+            || self.blobs.iter().any(|it| it.number == number && it.size > self.allowance.largest);
+        findings.bodies.get(&number).as_ref().is_some_and(came)
+            || findings.heads.get(&number) == Some(&Outcome::Absent)
+            || (findings.bodies.values().filter(came).count() >= OTHERS_READ && is_too_large())
     }
 
     /// What the host holds after these answers.
@@ -174,6 +188,7 @@ impl Plan<'_> {
             }
             Outcome::Absent => None,
             Outcome::Damaged(reason)
+            | Outcome::Broken(reason)
             | Outcome::Wrong(reason)
             | Outcome::Unreachable(reason)
             | Outcome::NoRoute(reason) => Some(format!("{digest}: {reason}")),
@@ -183,7 +198,7 @@ impl Plan<'_> {
     /// Did it claim what it lacks, or give something other than the file?
     pub(super) fn is_caught(&self, findings: &Findings) -> bool {
         let is_lie = |(number, outcome): (&u32, &Outcome)| match outcome {
-            Outcome::Damaged(_) | Outcome::Wrong(_) => true,
+            Outcome::Damaged(_) | Outcome::Broken(_) | Outcome::Wrong(_) => true,
             Outcome::Absent => self.claimed.contains(*number),
             Outcome::Present(()) | Outcome::Unreachable(_) | Outcome::NoRoute(_) => false,
         };

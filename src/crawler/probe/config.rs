@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ProbeConfig {
-    /// Within how long it is known that a URL died to which a client was sent in the last minute: 1s to 1m. It is
-    /// asked a little more often.
+    /// Within how long it is known that a URL died to which a client was sent in the last minute: 1s to 1m, and longer
+    /// than `timeout`, which it may use up. It is asked more often, for it may die between two questions.
     #[serde(serialize_with = "jiff::fmt::serde::duration::friendly::compact::required")]
     #[schemars(with = "String")]
     pub interval: SignedDuration,
@@ -29,7 +29,7 @@ impl Default for ProbeConfig {
             interval: SignedDuration::from_secs(5),
             idle_interval: SignedDuration::from_mins(5),
             timeout: SignedDuration::from_secs(3),
-            at_once: 50,
+            at_once: 200,
         }
     }
 }
@@ -45,7 +45,7 @@ mod tests {
         interval = "5s"
         idle_interval = "5m"
         timeout = "3s"
-        at_once = 50
+        at_once = 200
         "#);
         assert!(toml::from_str::<ProbeConfig>("at_onc = 3").is_err());
     }

@@ -9,7 +9,7 @@ use crate::mirror::Reach;
 const REFUSALS_UNTIL_DOWN: u32 = 2;
 
 /// Failures of any kind in a row (no answer in time, 429, 5xx, other bytes, absent) that take a URL out.
-const FAILURES_UNTIL_DOWN: u32 = 3;
+pub(super) const FAILURES_UNTIL_DOWN: u32 = 3;
 
 /// A URL that would go out, were this machine's network beyond doubt, is asked soon so many times; then at the
 /// usual pace.
@@ -85,11 +85,14 @@ impl Life {
         (self.reach == Reach::Up && self.failures > 0).then_some(self.failing_since)
     }
 
-    /// Takes one answer into account. `is_believed(since)`: has the network of this machine proven itself
-    /// since then? As long as it has not, what failed may be that, and nothing goes out.
+    /// Takes one answer into account, which counts as `weight` of its kind in a row, and whose fault began to show
+    /// at `since`. `is_believed(since)`: has the network of this machine proven itself since then? As long as it
+    /// has not, what failed may be that, and nothing goes out.
     pub(super) fn note(
         &mut self,
         answer: Answer,
+        weight: u32,
+        since: Duration,
         now: Duration,
         is_believed: impl FnOnce(Duration) -> bool,
     ) -> Again {
@@ -97,9 +100,9 @@ impl Life {
             return self.succeed(now);
         }
         self.successes = 0;
-        self.failing_since = if self.failures == 0 { now } else { self.failing_since };
-        self.failures = self.failures.saturating_add(1);
-        self.refusals = if answer == Answer::Refused { self.refusals.saturating_add(1) } else { 0 };
+        self.failing_since = if self.failures == 0 { since } else { self.failing_since };
+        self.failures = self.failures.saturating_add(weight);
+        self.refusals = if answer == Answer::Refused { self.refusals.saturating_add(weight) } else { 0 };
         let verdict = if answer == Answer::NoRoute { Reach::Unknown } else { Reach::Down };
         if self.reach == verdict {
             (self.failures, self.refusals) = (0, 0);
@@ -165,7 +168,8 @@ mod tests {
                 'f' => Answer::Failed,
                 _ => Answer::NoRoute,
             };
-            let again = life.note(answer, Duration::from_secs(second), |_| true);
+            let now = Duration::from_secs(second);
+            let again = life.note(answer, 1, now, now, |_| true);
             told.push(match life.reach() {
                 Reach::Up => 'U',
                 Reach::Down => 'D',
@@ -236,15 +240,25 @@ mod tests {
                 false
             }
         };
-        assert_eq!(life.note(Answer::Refused, second(7), |_| unreachable!()), Again::Soon);
-        assert_eq!(life.failing_since(), Some(second(7)));
+        let mut refuse = |at: u64, is_believed: &dyn Fn(Duration) -> bool| {
+            let again = life.note(Answer::Refused, 1, second(at), second(at), is_believed);
+            (again, life.reach(), life.failing_since())
+        };
+        let doubted = |again| (again, Reach::Up, Some(second(7)));
+        assert_eq!(refuse(7, &|_| unreachable!()), doubted(Again::Soon));
         for at in 8..16 {
-            assert_eq!(life.note(Answer::Refused, second(at), blind(second(7))), Again::Soon);
+            assert_eq!(refuse(at, &blind(second(7))), doubted(Again::Soon));
         }
-        assert_eq!(life.note(Answer::Refused, second(16), blind(second(7))), Again::Usual);
-        assert_eq!((life.reach(), life.failing_since()), (Reach::Up, Some(second(7))));
-        assert_eq!(life.note(Answer::Refused, second(20), |_| true), Again::Usual);
-        assert_eq!((life.reach(), life.failing_since()), (Reach::Down, None));
+        assert_eq!(refuse(16, &blind(second(7))), doubted(Again::Usual));
+        assert_eq!(refuse(20, &|_| true), (Again::Usual, Reach::Down, None));
+    }
+
+    #[test]
+    fn silence_on_two_connections_is_enough() {
+        let (mut life, second) = (Life::new(Reach::Up), Duration::from_secs);
+        let since_it_was_late = |it| it == second(1);
+        let again = life.note(Answer::Failed, FAILURES_UNTIL_DOWN, second(1), second(3), since_it_was_late);
+        assert_eq!((again, life.reach()), (Again::Usual, Reach::Down));
     }
 
     #[test]

@@ -8,7 +8,10 @@ use std::{
 use super::life::{Again, Answer, Life};
 use crate::{
     connector::{Family, Probed},
-    crawler::url::join_reasons,
+    crawler::{
+        budget::{IDLE_EXTRAS, IDLE_PROBES},
+        url::join_reasons,
+    },
     database::{crawl::UrlReach, probe::ProbeTarget},
     mirror::{HostCategoryUrlId, HostId, HostName, HostUrl, Reach},
 };
@@ -22,16 +25,15 @@ const SLOWLY: Duration = Duration::from_secs(10);
 /// Within so long after its start a prober asks every URL that clients are not sent to for the first time.
 const START_SPREAD: Duration = Duration::from_secs(10);
 
-/// A URL is asked so much earlier than its pace says, as a share of it, so that the pace is kept also by a
-/// machine that is busy; and by lot up to [`JITTER`] earlier than that, so that they are not all asked at once.
+/// A URL in use is asked so much earlier than its pace says, as a share of it, so that the pace is kept also by a
+/// machine that is busy.
 const EARLIER: f64 = 0.1;
 
-/// See [`EARLIER`].
+/// By lot a URL in use is asked so much earlier still, and any other so much later, as a share of the pace: so they
+/// are not all asked at once.
 const JITTER: f64 = 0.2;
 
-/// So many requests a day one host gets at most while no client is sent to it, about: all its URLs and both
-/// families together. What is left of 3,000 is the crawl's.
-const IDLE_REQUESTS: u32 = 1_000;
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// So many hosts besides are asked at once when one fails for the first time: do they answer, this machine's
 /// network is not the fault.
@@ -49,6 +51,16 @@ pub(super) struct Question {
     pub(super) id: HostCategoryUrlId,
     pub(super) url: HostUrl,
     pub(super) family: Family,
+    /// Clients are sent there: when its answer is late, it is asked a second time beside that.
+    pub(super) in_use: bool,
+}
+
+/// What came of a question.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Asked {
+    pub(super) probed: Probed,
+    /// For how many answers in a row it counts, if it is a bad one.
+    pub(super) weight: u32,
 }
 
 /// A URL that went out or came back, by one family.
@@ -58,6 +70,8 @@ pub(super) struct Turn {
     pub(super) reach: Reach,
     /// Why it is down.
     pub(super) reason: Option<String>,
+    /// How long ago it last gave a good answer; `None` when it never did.
+    pub(super) last_good: Option<Duration>,
 }
 
 /// How often URLs are asked.
@@ -65,14 +79,16 @@ pub(super) struct Turn {
 pub(super) struct Pace {
     /// Within so long it is known that a URL died that clients are sent to.
     pub(super) in_use: Duration,
+    /// How long an answer may take.
+    pub(super) timeout: Duration,
     /// Between two questions to any other.
     pub(super) idle: Duration,
 }
 
 impl Pace {
-    /// Between two questions to a URL in use: a second one, soon after, confirms that it died.
+    /// Between two questions to a URL in use: it may die after the one, and leave the other without an answer.
     fn brisk(self) -> Duration {
-        self.in_use.saturating_sub(SOON).max(SOON)
+        self.in_use.saturating_sub(self.timeout).max(SOON)
     }
 }
 
@@ -82,12 +98,22 @@ pub(super) struct Watch {
     /// The state of the dice.
     dice: u64,
     urls: BTreeMap<HostCategoryUrlId, Url>,
-    /// How many questions there are for each host.
-    hosts: BTreeMap<HostId, u32>,
+    hosts: BTreeMap<HostId, Count>,
     /// Which differ from what is stored.
     changed: BTreeSet<HostCategoryUrlId>,
     /// The last good answers of two hosts, newest first: one of them is another host than the one in doubt.
     good: [Option<(HostId, Duration)>; 2],
+}
+
+/// What one host is asked.
+#[derive(Clone, Copy, Default)]
+struct Count {
+    /// How many URLs it has, by either family.
+    questions: u32,
+    /// How many questions it was asked on one day out of turn while no client was sent there.
+    extras: u32,
+    /// Which day that is, counted from the start.
+    day: u64,
 }
 
 struct Url {
@@ -101,6 +127,9 @@ struct Probing {
     life: Life,
     /// When it is to be asked; `None` while it is.
     due: Option<Duration>,
+    /// Since when the answer to the question that runs is late.
+    late_since: Option<Duration>,
+    last_good: Option<Duration>,
     /// Why it is down.
     reason: Option<String>,
 }
@@ -121,9 +150,10 @@ impl Watch {
     /// ours is not stored yet.
     pub(super) fn replace(&mut self, targets: Vec<ProbeTarget>, now: Duration) {
         let mut former = std::mem::take(&mut self.urls);
-        self.hosts.clear();
+        let counts = std::mem::take(&mut self.hosts);
         for target in targets {
-            *self.hosts.entry(target.host).or_default() += FAMILIES.len() as u32;
+            let count = || Count { questions: 0, ..counts.get(&target.host).copied().unwrap_or_default() };
+            self.hosts.entry(target.host).or_insert_with(count).questions += FAMILIES.len() as u32;
             let reaches = [target.ipv4, target.ipv6];
             let mut url = match former.remove(&target.id) {
                 Some(url) => url,
@@ -144,18 +174,21 @@ impl Watch {
         let mut probing = |reach| {
             let wait =
                 if reach == Reach::Unknown { Duration::ZERO } else { START_SPREAD.mul_f64(self.dice()) };
-            Probing { life: Life::new(reach), due: Some(now + wait), reason: None }
+            let due = Some(now + wait);
+            Probing { life: Life::new(reach), due, late_since: None, last_good: None, reason: None }
         };
         let families = [probing(target.ipv4), probing(target.ipv6)];
         Url { target: target.clone(), in_use: false, families }
     }
 
-    /// Takes over which URLs clients were sent to in the last minute.
+    /// Takes over which URLs clients were sent to in the last minute. One that is newly in use may have died since
+    /// it was asked, and is asked at once.
     pub(super) fn use_only(&mut self, in_use: &BTreeSet<HostCategoryUrlId>, now: Duration) {
         let ids: Vec<_> = self.urls.keys().copied().collect();
         for id in ids {
-            let latest = now + self.jitter(self.pace.brisk());
+            let next = now + self.earlier(self.pace.brisk());
             let Some(url) = self.urls.get_mut(&id) else { continue };
+            let latest = if url.in_use { next } else { now };
             url.in_use = in_use.contains(&id);
             if url.in_use {
                 for probing in &mut url.families {
@@ -179,15 +212,28 @@ impl Watch {
         for (_, id, index) in due {
             if let Some(url) = self.urls.get_mut(&id) {
                 url.families[index].due = None;
-                questions.push(Question { id, url: url.target.url.clone(), family: FAMILIES[index] });
+                let (family, in_use) = (FAMILIES[index], url.in_use);
+                questions.push(Question { id, url: url.target.url.clone(), family, in_use });
             }
         }
         questions
     }
 
+    /// The answer to this question is late. What other hosts answer from now on tells whether that is the fault of
+    /// this machine.
+    pub(super) fn note_late(&mut self, question: &Question, now: Duration) {
+        let Some(url) = self.urls.get_mut(&question.id) else { return };
+        let probing = &mut url.families[usize::from(question.family == Family::Ipv6)];
+        probing.late_since = Some(now);
+        if probing.life.reach() == Reach::Up {
+            let host = url.target.host;
+            self.call_witnesses(host, now);
+        }
+    }
+
     /// Takes an answer into account; gives what has changed by it.
-    pub(super) fn note(&mut self, question: &Question, probed: Probed, now: Duration) -> Option<Turn> {
-        let (answer, reason) = match probed {
+    pub(super) fn note(&mut self, question: &Question, asked: Asked, now: Duration) -> Option<Turn> {
+        let (answer, reason) = match asked.probed {
             Probed::Good => (Answer::Good, None),
             Probed::Refused(reason) => (Answer::Refused, Some(reason)),
             Probed::Failed(reason) => (Answer::Failed, Some(reason)),
@@ -200,18 +246,33 @@ impl Watch {
         let answered = |since| {
             good.iter().flatten().any(|it| it.1 >= since && (it.0 != host || answer == Answer::NoRoute))
         };
-        let is_believed = |since| answered(since) || (answer != Answer::NoRoute && !has_witnesses);
         let probing = &mut url.families[usize::from(question.family == Family::Ipv6)];
+        // Silence may be this machine's, too: without witnesses it counts when it is not the first fault.
+        let is_plain = asked.weight == 1 || probing.life.failing_since().is_some();
+        let is_believed =
+            |since| answered(since) || (answer != Answer::NoRoute && !has_witnesses && is_plain);
         let before = probing.life.reach();
-        let again = probing.life.note(answer, now, is_believed);
+        let since = probing.late_since.take().unwrap_or(now);
+        let again = probing.life.note(answer, asked.weight, since, now, is_believed);
         let (reach, failing_since) = (probing.life.reach(), probing.life.failing_since());
         probing.reason = reason.filter(|_| reach == Reach::Down);
-        let turn = Turn { host: url.target.host_name.clone(), reach, reason: probing.reason.clone() };
-        let pace = if failing_since.is_some() { self.pace.brisk() } else { self.pace(question.id) };
+        let turn = Turn {
+            host: url.target.host_name.clone(),
+            reach,
+            reason: probing.reason.clone(),
+            last_good: probing.last_good.map(|it| now.saturating_sub(it)),
+        };
+        if answer == Answer::Good {
+            probing.last_good = Some(now);
+        }
+        let in_use = url.in_use;
+        let is_extra = again != Again::Usual || failing_since.is_some();
         let wait = match again {
-            Again::Usual => self.jitter(pace),
+            _ if is_extra && !in_use && !self.may_add(host, now) => self.idle(host),
             Again::Soon => SOON,
             Again::Slowly => SLOWLY,
+            Again::Usual if in_use || failing_since.is_some() => self.earlier(self.pace.brisk()),
+            Again::Usual => self.idle(host),
         };
         self.schedule(question, now + wait);
         match answer {
@@ -244,6 +305,10 @@ impl Watch {
         self.changed.extend(ids);
     }
 
+    pub(super) fn count_hosts(&self) -> usize {
+        self.hosts.len()
+    }
+
     pub(super) fn has_changes(&self) -> bool {
         !self.changed.is_empty()
     }
@@ -254,15 +319,21 @@ impl Watch {
         }
     }
 
-    /// How often a URL is asked while all is well.
-    fn pace(&self, id: HostCategoryUrlId) -> Duration {
-        let Some(url) = self.urls.get(&id) else { return self.pace.idle };
-        if url.in_use {
-            return self.pace.brisk();
+    /// How long any URL of a host waits that no client is sent to; no day has more than [`IDLE_PROBES`] of these.
+    fn idle(&mut self, host: HostId) -> Duration {
+        let questions = self.hosts.get(&host).map_or(0, |it| it.questions);
+        self.pace.idle.max(DAY * questions / IDLE_PROBES).mul_f64(1.0 + JITTER * self.dice())
+    }
+
+    /// May a host that no client is sent to be asked once more out of turn today? It counts as done.
+    fn may_add(&mut self, host: HostId, now: Duration) -> bool {
+        let Some(count) = self.hosts.get_mut(&host) else { return false };
+        let day = now.as_secs() / DAY.as_secs();
+        if count.day != day {
+            (count.day, count.extras) = (day, 0);
         }
-        let day = Duration::from_secs(24 * 60 * 60);
-        let questions = self.hosts.get(&url.target.host).copied().unwrap_or_default();
-        self.pace.idle.max(day * questions / IDLE_REQUESTS)
+        count.extras += 1;
+        count.extras <= IDLE_EXTRAS
     }
 
     fn note_good(&mut self, host: HostId, now: Duration) {
@@ -283,16 +354,21 @@ impl Watch {
         let sound: Vec<_> = sound.collect();
         for _ in 0..WITNESSES {
             let at = (self.dice() * sound.len() as f64) as usize;
-            if let Some((id, index)) = sound.get(at)
-                && let Some(url) = self.urls.get_mut(id)
-            {
+            let Some((id, index)) = sound.get(at) else { return };
+            let Some((host, in_use)) = self.urls.get(id).map(|it| (it.target.host, it.in_use)) else {
+                return;
+            };
+            if !in_use && !self.may_add(host, now) {
+                continue;
+            }
+            if let Some(url) = self.urls.get_mut(id) {
                 let due = &mut url.families[*index].due;
                 *due = due.map(|it| it.min(now));
             }
         }
     }
 
-    fn jitter(&mut self, pace: Duration) -> Duration {
+    fn earlier(&mut self, pace: Duration) -> Duration {
         pace.mul_f64(1.0 - EARLIER - JITTER * self.dice())
     }
 

@@ -42,7 +42,8 @@ async fn two_crawlers_crawl_each_host_once_a_round() {
     let mut servers = Vec::new();
     for name in &names {
         let slow = |_: &Request, answer| {
-            std::thread::sleep(Duration::from_millis(2));
+            // Slow enough that one crawler is not through before the other has begun.
+            std::thread::sleep(Duration::from_millis(10));
             answer
         };
         servers.push(start(mirror(2, 2..=8), slow).await);
@@ -80,19 +81,19 @@ async fn a_lease_is_renewed_while_it_is_needed_and_its_loss_is_noticed() {
     let world = World::new();
     let slow = |request: &Request, answer: Answer| {
         if request.path.ends_with("zz/serial") {
-            std::thread::sleep(Duration::from_millis(2_500));
+            std::thread::sleep(Duration::from_millis(5_500));
         }
         answer
     };
     let server = start(mirror(2, 2..=8), slow).await;
     world.add("m1", &[&server]);
     let config =
-        Config { lease: SignedDuration::from_secs(1), timeout: SignedDuration::from_secs(9), ..config() };
+        Config { lease: SignedDuration::from_secs(2), timeout: SignedDuration::from_secs(9), ..config() };
     let crawler = Crawler::new(config).unwrap();
     let (one, events) = (options(1), Events::default());
     let crawl = crawler.run(&world.database, &one, &events);
     let steal = async {
-        tokio::time::sleep(Duration::from_millis(2_000)).await;
+        tokio::time::sleep(Duration::from_millis(4_500)).await;
         assert_eq!(world.lend(1), 0, "it is renewed, long after its first end");
         let host = world.schedule("m1").host_id;
         // As when the crawler slept for long, and another one came.
@@ -244,4 +245,49 @@ async fn a_webhook_is_told_what_is_new_and_harms_no_crawl() {
         };
         world.database.write(Part::Hosts, forget).unwrap();
     }
+}
+
+/// How many hosts are in work at once, at most.
+#[derive(Default)]
+struct InWork {
+    count: AtomicUsize,
+    most: AtomicUsize,
+}
+
+impl Observer for InWork {
+    fn started(&self, _: usize) {}
+
+    fn host_started(&self, _: &HostName) {
+        let count = self.count.fetch_add(1, Ordering::SeqCst) + 1;
+        self.most.fetch_max(count, Ordering::SeqCst);
+    }
+
+    fn host_finished(&self, _: &HostSummary) {
+        self.count.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// What is loaded of a host is there while it is crawled: memory grows with those in work, not with all.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_thousand_hosts_few_are_in_work() {
+    const HOSTS: usize = 1_000;
+    let (world, server) =
+        (World::new(), start(mirror(2, 2..=8), |_: &Request, _| Answer::new(503, b"")).await);
+    let add = |connection: &mut database::Connection| {
+        let site = database::site::insert(connection, &database::testing::new_site("all"))?;
+        let category = database::category::find(connection, &fedora())?.unwrap();
+        for number in 0..HOSTS {
+            let urls = [format!("{}/m{number}", server.url()).parse().unwrap()];
+            let host = database::testing::new_host(site.id, &format!("m{number}"));
+            let host = database::host::insert(connection, &host)?;
+            host_category::opt_in(connection, host.id, category.id, &urls, now())?;
+        }
+        Ok(())
+    };
+    world.database.write(Part::Hosts, add).unwrap();
+    let (crawler, in_work) = (Crawler::new(config()).unwrap(), InWork::default());
+    let summary = crawler.run(&world.database, &options(1), &in_work).await.unwrap();
+    assert_eq!(summary.hosts.len(), HOSTS);
+    let most = in_work.most.load(Ordering::SeqCst);
+    assert!(most <= config().hosts, "{most} at once");
 }

@@ -14,6 +14,9 @@ use crate::database::{
 };
 use crate::mirror::{FileFault, HostCategoryId, HostCategoryUrlId, HostId, MultiRange, Serial};
 
+/// So many days before its end a certificate is worth a word: who renews them by a program does that earlier.
+const CERTIFICATE_DAYS: i64 = 14;
+
 /// How many files of one opt-in are kept in its repair list, the newest.
 const REPAIR_LIMIT: usize = 1_000;
 
@@ -93,8 +96,18 @@ pub struct UrlFacts {
     pub multi_range: Option<MultiRange>,
     /// Takes more than one request on a connection.
     pub keeps_alive: Option<bool>,
+    /// When its certificate ends; `None` without TLS.
+    pub certificate_ends_at: Option<Time>,
     /// When this was found out.
     pub checked_at: Time,
+}
+
+impl UrlFacts {
+    /// How many whole days the certificate lasts from then on, when these are few; less than 0 when it is over.
+    pub fn days_left(&self, now: Time) -> Option<i64> {
+        let left = (self.certificate_ends_at?.unix_seconds() - now.unix_seconds()).div_euclid(24 * 60 * 60);
+        (left < CERTIFICATE_DAYS).then_some(left)
+    }
 }
 
 /// What was asked of a host on one day.
@@ -278,6 +291,26 @@ fn store_repair(connection: &mut Connection, id: HostCategoryId, files: &[Repair
     Ok(())
 }
 
+/// Adds to what is to be repaired; how many files of the opt-in have that fault then.
+pub(in crate::database) fn add_repair(
+    connection: &mut Connection,
+    id: HostCategoryId,
+    file: &Repair,
+) -> QueryResult<i64> {
+    let row = repair::table.find((id, i64::from(file.number)));
+    diesel::delete(row).execute(connection)?;
+    diesel::insert_into(repair::table)
+        .values((
+            repair::host_category_id.eq(id),
+            repair::blob_id.eq(i64::from(file.number)),
+            repair::fault.eq(file.fault),
+            repair::reason.eq(&file.reason),
+        ))
+        .execute(connection)?;
+    let alike = repair::table.filter(repair::host_category_id.eq(id)).filter(repair::fault.eq(file.fault));
+    alike.count().get_result(connection)
+}
+
 /// A speed that was not found out this time does not undo the one before.
 fn store_facts(connection: &mut Connection, facts: &UrlFacts) -> QueryResult<()> {
     let id = facts.host_category_url_id;
@@ -294,6 +327,7 @@ fn store_facts(connection: &mut Connection, facts: &UrlFacts) -> QueryResult<()>
             url_facts::bytes_per_second.eq(facts.bytes_per_second.or(former)),
             url_facts::multi_range.eq(facts.multi_range),
             url_facts::keeps_alive.eq(facts.keeps_alive),
+            url_facts::certificate_ends_at.eq(facts.certificate_ends_at),
             url_facts::checked_at.eq(facts.checked_at),
         ))
         .execute(connection)?;
@@ -354,8 +388,11 @@ mod tests {
             bytes_per_second: Some(1_000_000),
             multi_range: Some(MultiRange::Parts),
             keeps_alive: Some(true),
+            certificate_ends_at: Some(later(24 * 20)),
             checked_at: now(),
         };
+        assert_eq!((facts.days_left(now()), facts.days_left(later(24 * 6 + 1))), (None, Some(13)));
+        assert_eq!(facts.days_left(later(24 * 20 + 1)), Some(-1));
         let opt_ins = vec![OptInChecks { host_category: category.host_category, cycle, repair }];
         Checks { requests: 10, bytes: 1_000, opt_ins, facts: vec![facts] }
     }

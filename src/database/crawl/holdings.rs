@@ -6,10 +6,10 @@ use serde::Serialize;
 
 use crate::database::{
     Connection, Time, propagation,
-    schema::{category, holdings, host_category},
+    schema::{category, crawl_cycle, holdings, host_category},
     snapshot::{read_set, write_set},
 };
-use crate::mirror::{CategoryName, CrawlState, HostCategoryId, HostId, Serial};
+use crate::mirror::{CategoryName, CrawlState, FileFault, HostCategoryId, HostId, Serial};
 
 /// How old, in seconds, holdings that do not change may look before they are confirmed. Each confirmation
 /// publishes the holdings anew; answers believe them for 7 days.
@@ -111,6 +111,35 @@ pub(super) fn store(connection: &mut Connection, found: &CrawlHoldings, now: Tim
         diesel::update(row).set(confirmed).execute(connection)?;
     }
     Ok(publish)
+}
+
+/// The numbers of the blobs that an opt-in holds.
+pub(in crate::database) fn find_held(
+    connection: &mut Connection,
+    host_category: HostCategoryId,
+) -> QueryResult<RoaringBitmap> {
+    let blobs = holdings::table.find(host_category).select(holdings::blobs);
+    let blobs: Option<Vec<u8>> = blobs.first(connection).optional()?;
+    blobs.map_or_else(|| Ok(RoaringBitmap::new()), |it| read_set(&it))
+}
+
+/// Takes all blobs from what an opt-in holds. The next crawl begins with what is to be repaired, and then, where
+/// bytes were wrong, believes only what it sees; else as far as a sample confirms it.
+pub(in crate::database) fn remove_all(
+    connection: &mut Connection,
+    host_category: HostCategoryId,
+    fault: FileFault,
+    now: Time,
+) -> QueryResult<()> {
+    let nothing = holdings::blobs.eq(write_set(RoaringBitmap::new()));
+    let row = holdings::table.find(host_category);
+    diesel::update(row).set((nothing, holdings::state.eq(CrawlState::Lying))).execute(connection)?;
+    let cycle = crawl_cycle::table.find(host_category);
+    if fault == FileFault::Damaged {
+        diesel::update(cycle).set(crawl_cycle::caught_at.eq(Some(now))).execute(connection).map(drop)
+    } else {
+        diesel::delete(cycle).execute(connection).map(drop)
+    }
 }
 
 /// Takes a blob from what an opt-in holds, and puts the reason before the others: was it there?

@@ -8,11 +8,12 @@ use diesel::prelude::*;
 use jiff::SignedDuration;
 use serde::Serialize;
 
+pub(super) use checks::add_repair;
 pub use checks::{
     Checks, Cycle, HostUse, OptInChecks, Repair, RepairFile, UrlFacts, day_of, list_repair, list_url_facts,
 };
-pub(super) use holdings::remove_blob;
 pub use holdings::{CrawlHoldings, Holdings, list_holdings};
+pub(super) use holdings::{find_held, remove_all, remove_blob};
 pub use plan::{
     CategoryState, CategoryTruth, CrawlBlob, CrawlCategory, CrawlHost, list_hosts, load_category,
 };

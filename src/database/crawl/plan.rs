@@ -10,7 +10,7 @@ use super::{
     checks::{self, Cycle, HostUse, Repair, UrlFacts},
 };
 use crate::database::{
-    Connection, Sha256,
+    Connection, Sha256, demand,
     host_category::HostCategoryUrl,
     schema::{
         blob, category, category_serial, holdings, host, host_category, host_category_rsync,
@@ -67,6 +67,8 @@ pub struct CrawlCategory {
     pub facts: HashMap<HostCategoryUrlId, UrlFacts>,
     /// Where its files may be listed.
     pub rsync_url: Option<RsyncUrl>,
+    /// The numbers of the blobs that clients asked for lately, of any category.
+    pub demanded: RoaringBitmap,
 }
 
 /// A category as the crawler compares hosts with it.
@@ -151,6 +153,7 @@ fn list_opt_ins(
         url_ids.push(url.id);
         urls.entry(url.host_category_id).or_default().push(url);
     }
+    let demanded = demand::list(connection)?;
     let mut cycles = checks::list_cycles(connection, &ids)?;
     let mut repairs = checks::list_repairs(connection, &ids)?;
     let mut facts = checks::list_facts(connection, &url_ids)?;
@@ -175,6 +178,7 @@ fn list_opt_ins(
             repair: repairs.remove(&host_category).unwrap_or_default(),
             facts: urls.iter().filter_map(|it| Some((it.id, facts.remove(&it.id)?))).collect(),
             rsync_url: rsync_urls.remove(&host_category),
+            demanded: demanded.clone(),
             urls,
         });
     }

@@ -2,64 +2,18 @@ use std::sync::Arc;
 
 use super::*;
 use crate::{
-    mirror::{HostCategoryId, HostCategoryUrlId, HostId, Scheme, SiteId},
+    mirror::HostCategoryId,
     mirrorlist::{
         Content, Holdings, Hosts,
         rows::{
-            BlobKind, BlobRow, CategoryRow, ContentRows, HoldingRow, HoldingRows, HostCategoryRow, HostRows,
-            HostUrlRow, RepositoryRow, WithdrawnRow,
+            BlobKind, BlobRow, CategoryRow, ContentRows, HoldingRow, HoldingRows, HostRows, RepositoryRow,
+            WithdrawnRow,
         },
+        testing::{NOW, host, set},
     },
 };
 
-const NOW: i64 = 1_700_000_000;
 const HOUR: i64 = 3600;
-
-fn set(numbers: &[u32]) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    numbers.iter().collect::<RoaringBitmap>().serialize_into(&mut bytes).unwrap();
-    bytes
-}
-
-fn host(id: i64) -> HostRow {
-    let url = HostUrlRow {
-        id: HostCategoryUrlId(id),
-        url: format!("https://m{id}.example/fedora"),
-        scheme: Scheme::Https,
-        ipv4: Reach::Up,
-        ipv6: Reach::Unknown,
-    };
-    HostRow {
-        id: HostId(id),
-        name: format!("m{id}"),
-        site: SiteId(1),
-        site_name: "University".to_owned(),
-        country: None,
-        place: None,
-        asn: None,
-        asn_clients: true,
-        peer_asns: Vec::new(),
-        bandwidth: None,
-        private: false,
-        user_active: true,
-        admin_active: true,
-        auto_disabled: None,
-        drained: false,
-        netblocks: Vec::new(),
-        countries_allowed: Vec::new(),
-        countries_denied: Vec::new(),
-        kind: HostKind::Static,
-        client_share: 100,
-        daily_bytes: None,
-        max_file_size: None,
-        clean_since: 0,
-        categories: vec![HostCategoryRow {
-            id: HostCategoryId(id),
-            category: CategoryId(1),
-            urls: vec![url],
-        }],
-    }
-}
 
 /// `fedora:latest` moved an hour ago from manifest 1 to manifest 2, which brought blob 3. Of as many hosts the
 /// first `holders` hold that.

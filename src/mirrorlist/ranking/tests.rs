@@ -1,68 +1,23 @@
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use proptest::prelude::*;
-use roaring::RoaringBitmap;
 
 use super::*;
 use crate::{
-    mirror::{CategoryId, HostCategoryId, HostCategoryUrlId, HostId, SiteId},
+    mirror::{CategoryId, HostCategoryId, HostCategoryUrlId, HostId},
     mirrorlist::{
         client::{Location, Policy},
         content::Content,
         holdings::Holdings,
         hosts::Hosts,
+        load::Demand,
         rows::{CategoryRow, ContentRows, HoldingRow, HoldingRows, HostRows},
+        testing::{NOW, host, set},
     },
 };
-
-const NOW: i64 = 1_700_000_000;
-
-/// A host in Germany that is fine in every way.
-fn host(id: i64) -> HostRow {
-    let url = HostUrlRow {
-        id: HostCategoryUrlId(id),
-        url: format!("https://m{id}.example/fedora"),
-        scheme: Scheme::Https,
-        ipv4: Reach::Up,
-        ipv6: Reach::Unknown,
-    };
-    HostRow {
-        id: HostId(id),
-        name: format!("m{id}"),
-        site: SiteId(1),
-        site_name: "University".to_owned(),
-        country: "DE".parse().ok(),
-        place: None,
-        asn: None,
-        asn_clients: true,
-        peer_asns: Vec::new(),
-        bandwidth: None,
-        private: false,
-        user_active: true,
-        admin_active: true,
-        auto_disabled: None,
-        drained: false,
-        netblocks: Vec::new(),
-        countries_allowed: Vec::new(),
-        countries_denied: Vec::new(),
-        kind: HostKind::Static,
-        client_share: 100,
-        daily_bytes: None,
-        max_file_size: None,
-        clean_since: 0,
-        categories: vec![HostCategoryRow {
-            id: HostCategoryId(id),
-            category: CategoryId(1),
-            urls: vec![url],
-        }],
-    }
-}
-
-fn set(numbers: &[u32]) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    numbers.iter().collect::<RoaringBitmap>().serialize_into(&mut bytes).unwrap();
-    bytes
-}
 
 /// Hosts that all hold blob 1 of category 1, which has blobs 1 and 2.
 fn snapshot(hosts: Vec<HostRow>) -> Snapshot {
@@ -151,6 +106,8 @@ fn every_reason_against_a_host_is_told() {
     check(|it| it.countries_denied = vec!["DE".parse().unwrap()], Exclusion::CountryDenied);
     check(|it| it.max_file_size = Some(999), Exclusion::TooLarge);
     check(|it| it.client_share = 0, Exclusion::NotInShare);
+    check(|it| it.demoted = vec![Region::Country("DE".parse().unwrap())], Exclusion::Demoted);
+    check(|it| it.demoted = vec![Region::Asn(1), Region::Asn(64500)], Exclusion::Demoted);
 }
 
 #[test]
@@ -167,10 +124,14 @@ fn an_embargo_keeps_hosts_of_a_country_out_everywhere() {
     other.country = "FR".parse().ok();
     other.netblocks = vec!["192.0.2.0/24".to_owned()];
     let policy = Policy { embargoed: vec!["FR".parse().unwrap()], ..Policy::default() };
-    let snapshot = snapshot(vec![other, host(2)]);
-    let (offers, left_out) = explain(&snapshot, &client(&snapshot, "192.0.2.9", &policy), &WANTED);
-    assert_eq!(offers.iter().map(|it| it.host.id.0).collect::<Vec<_>>(), [2]);
-    assert_eq!(left_out[0].1, Exclusion::Embargoed);
+    let by_policy = snapshot(vec![other, host(2)]);
+    let rows = HostRows { embargoed: policy.embargoed.clone(), ..by_policy.hosts.rows().clone() };
+    let by_rows = Snapshot { hosts: Arc::new(Hosts::new(rows)), ..by_policy.clone() };
+    for (snapshot, policy) in [(by_policy, policy), (by_rows, Policy::default())] {
+        let (offers, left_out) = explain(&snapshot, &client(&snapshot, "192.0.2.9", &policy), &WANTED);
+        assert_eq!(offers.iter().map(|it| it.host.id.0).collect::<Vec<_>>(), [2]);
+        assert_eq!(left_out[0].1, Exclusion::Embargoed);
+    }
 }
 
 #[test]
@@ -220,6 +181,59 @@ fn a_share_of_clients_is_a_share_of_networks() {
     }
     let share = f64::from(offered) / f64::from(CLIENTS);
     assert!((0.19..0.21).contains(&share), "{share}");
+}
+
+#[test]
+fn a_host_with_too_many_clients_keeps_some_and_the_others_go_farther() {
+    let mut alone = host(1);
+    alone.kept = 250;
+    let mut french = host(2);
+    french.country = "FR".parse().ok();
+    let (both, policy) = (snapshot(vec![alone.clone(), french]), Policy::default());
+    const CLIENTS: u32 = 20_000;
+    let addresses = || (0..CLIENTS).map(|it| std::net::Ipv4Addr::from(0x0a00_0000 + it * 256).to_string());
+    let order = |snapshot: &Snapshot, address: &str| -> Vec<(i64, Turn)> {
+        let offers = rank(snapshot, &client(snapshot, address, &policy), &WANTED);
+        offers.iter().map(|it| (it.host.id.0, it.turn)).collect()
+    };
+    let stay = |it: &String| order(&both, it) == [(1, Turn::Proven), (2, Turn::Proven)];
+    let go = |it: &String| order(&both, it) == [(2, Turn::Proven), (1, Turn::Crowded)];
+    let staying = addresses().filter(stay).count() as f64 / f64::from(CLIENTS);
+    assert!((0.24..0.26).contains(&staying), "{staying}");
+    assert_eq!(
+        addresses().filter(|it| !stay(it)).filter(go).count(),
+        addresses().filter(|it| !stay(it)).count()
+    );
+
+    let without = snapshot(vec![alone.clone()]);
+    assert!(addresses().all(|it| order(&without, &it).len() == 1), "where else should they go");
+    alone.netblocks = vec!["10.0.0.0/8".to_owned()];
+    let own = snapshot(vec![alone, host(2)]);
+    assert!(addresses().all(|it| order(&own, &it)[0] == (1, Turn::Proven)), "its own networks always stay");
+}
+
+#[test]
+fn what_is_sent_tells_of_the_demand() {
+    let mut crowded = host(1);
+    crowded.kept = 250;
+    let mut paid = host(3);
+    paid.kind = HostKind::Cdn;
+    let mut own = host(4);
+    own.netblocks = vec!["192.0.2.0/24".to_owned()];
+    let (snapshot, policy) = (snapshot(vec![crowded, host(2), paid, own]), Policy::default());
+    let demands = |address: &str| {
+        let offers = rank(&snapshot, &client(&snapshot, address, &policy), &WANTED);
+        let demand = |it: &Offer<'_>| ((it.host.id.0, it.turn), Demand::of(it, 100));
+        offers.iter().map(demand).collect::<BTreeMap<_, _>>()
+    };
+    let others = |others| Demand { own: 0, others };
+    let found = demands("192.0.2.9");
+    assert_eq!(found[&(4, Turn::Proven)], Demand { own: 100, others: 0 });
+    assert_eq!((found[&(2, Turn::Proven)], found[&(3, Turn::Spill)]), (others(100), others(0)));
+    let all: Vec<_> = (0..50).map(|it| demands(&format!("192.0.{it}.9"))).collect();
+    let find = |turn| all.iter().find_map(|it| it.get(&(1, turn))).copied();
+    assert_eq!(find(Turn::Proven), Some(others(400)), "one who stays stands for four");
+    assert_eq!(find(Turn::Crowded), Some(others(0)));
 }
 
 #[test]
@@ -384,8 +398,9 @@ fn any_host(id: i64) -> impl Strategy<Value = HostRow> {
         prop::option::of(prop::sample::select(vec!["192.0.2.0/24", "198.51.100.0/24", "0.0.0.0/1"]));
     let asn = prop::option::of(64500u32..64503);
     let peer = prop::option::of(64500u32..64503);
-    (country, netblock, asn, peer, any::<[bool; 6]>(), 1u32..20_000).prop_map(
-        move |(country, netblock, asn, peer, flags, bandwidth)| {
+    let kept = prop::sample::select(vec![ALL, ALL, 500, 10]);
+    (country, netblock, asn, peer, any::<[bool; 6]>(), 1u32..20_000, kept).prop_map(
+        move |(country, netblock, asn, peer, flags, bandwidth, kept)| {
             let mut host = host(id);
             host.country = country.and_then(|it| it.parse().ok());
             host.netblocks = netblock.into_iter().map(str::to_owned).collect();
@@ -393,7 +408,7 @@ fn any_host(id: i64) -> impl Strategy<Value = HostRow> {
             host.peer_asns = peer.into_iter().collect();
             [host.private, host.asn_clients, host.user_active, host.admin_active, host.drained, _] = flags;
             host.countries_allowed = if flags[5] { vec!["FR".parse().unwrap()] } else { Vec::new() };
-            host.bandwidth = Some(bandwidth);
+            (host.bandwidth, host.kept) = (Some(bandwidth), kept);
             host
         },
     )

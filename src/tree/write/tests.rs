@@ -1,7 +1,7 @@
 use std::{
     collections::BTreeMap,
     fs,
-    os::unix::fs::{PermissionsExt, symlink},
+    os::unix::fs::{MetadataExt, PermissionsExt, symlink},
     process::Command,
     sync::mpsc,
     time::Duration,
@@ -75,7 +75,7 @@ fn what_was_published_is_read_again() {
     room.tree.verify(&read).unwrap();
     assert_eq!(read.repositories, state.repositories);
     assert_eq!(read.inventory.serial, 7);
-    assert_eq!(writer.load_state(&name).unwrap(), state);
+    assert_eq!(writer.tree().load_state(&name).unwrap(), state);
     assert!(writer.is_published(&name, &state));
     assert!(room.tree.open_blob(&name, &oci::Digest::of(b"b")).unwrap().is_some());
     assert!(room.tree.open_blob(&name, &oci::Digest::of(b"none")).unwrap().is_none());
@@ -136,13 +136,13 @@ fn only_right_bytes_get_in() {
     assert!(attempt(b"hell").unwrap_err().contains("4 bytes instead of 5"));
     assert!(attempt(b"hello!").unwrap_err().contains("6 bytes instead of 5"));
     assert!(attempt(b"jello").unwrap_err().contains("they have the digest"));
-    assert!(!writer.has_blob(&digest, 5));
+    assert!(!writer.tree().has_blob(&digest, 5));
     let mut blob = writer.start(&digest, 5).unwrap();
     blob.write(b"xx").unwrap();
     blob.restart().unwrap();
     blob.write(b"hello").unwrap();
     blob.finish().unwrap();
-    assert!(writer.has_blob(&digest, 5) && !writer.has_blob(&digest, 4));
+    assert!(writer.tree().has_blob(&digest, 5) && !writer.tree().has_blob(&digest, 4));
     assert_eq!(fs::read_dir(room.tree.private_path("tmp")).unwrap().count(), 0);
     let sha512 = writer.start(&oci::Digest::Sha512([0; 64]), 5).err().unwrap();
     assert!(matches!(sha512, Error::Algorithm(_)));
@@ -156,7 +156,7 @@ fn a_manifest_that_has_gone_bad_is_replaced() {
     writer.publish(&name, &state, 7).unwrap();
     let digest = oci::Digest::of(b"m");
     fs::write(room.tree.pool_path(&digest), "x").unwrap();
-    assert_eq!(writer.read_manifest(&digest).unwrap(), None);
+    assert_eq!(writer.tree().read_manifest(&digest).unwrap(), None);
     writer.store(&digest, b"m").unwrap();
     assert!(!writer.is_published(&name, &state), "the category still has the bad one");
     writer.publish(&name, &state, 8).unwrap();
@@ -188,7 +188,7 @@ fn what_no_inventory_holds_goes() {
     writer.publish(&name, &state, 8).unwrap();
     assert!(!room.tree.blob_path(&name, &gone).unwrap().exists());
     assert_eq!(writer.prune_pool(&HashSet::from([kept])).unwrap(), 1);
-    assert!(!writer.has_blob(&gone, 1) && writer.has_blob(&kept, 5));
+    assert!(!writer.tree().has_blob(&gone, 1) && writer.tree().has_blob(&kept, 5));
     assert!(writer.is_published(&name, &state));
 }
 
@@ -233,4 +233,92 @@ fn pipes_and_devices_are_refused() {
         check(Tree::repositories_path, put);
         check(|tree, name| tree.blob_path(name, &oci::Digest::of(b"b")).unwrap(), put);
     }
+}
+
+#[test]
+fn the_files_of_a_registry_follow_tags_and_manifests() {
+    let room = room();
+    let writer = room.tree.lock().unwrap();
+    let (name, mut state) = (category("c"), state(&writer));
+    state.selection = r#"{"registry":true}"#.to_owned();
+    writer.publish(&name, &state, 7).unwrap();
+    let digest = oci::Digest::of(b"m");
+    let hex = digest.hex();
+    let at = |path: &str| room.tree.category_path(&name).join(path);
+    let manifest = at(&format!("manifests/sha256/{}/{hex}.oci-manifest", &hex[..2]));
+    let links = || fs::metadata(room.tree.pool_path(&digest)).unwrap().nlink();
+    assert_eq!((links(), fs::read(&manifest).unwrap()), (4, b"m".to_vec()), "links, no copies");
+    assert_eq!(fs::read(at("tags/app/_/1.oci-manifest")).unwrap(), b"m");
+    assert_eq!(fs::read(at("tags/app/_list")).unwrap(), br#"{"name":"app","tags":["1"]}"#);
+    assert!(writer.is_published(&name, &state));
+
+    // A tag goes at once, the manifest when it is former no more.
+    let tags = BTreeMap::from([("2".parse().unwrap(), digest)]);
+    state.repositories = [("other/app".parse().unwrap(), tags)].into();
+    writer.publish(&name, &state, 8).unwrap();
+    let tag = at("tags/other/app/_/2.oci-manifest");
+    assert!(!at("tags/app").exists() && manifest.exists() && tag.exists());
+
+    let check = || room.tree.read_category(&name).and_then(|it| room.tree.verify(&it));
+    check().unwrap();
+    for path in [&tag, &manifest, &at("tags/other/app/_list")] {
+        fs::remove_file(path).unwrap();
+        let error = check().unwrap_err().to_string();
+        assert!(error.contains(path.file_name().unwrap().to_str().unwrap()), "{error}");
+        assert!(!writer.is_published(&name, &state));
+        writer.publish(&name, &state, 9).unwrap();
+        check().unwrap();
+    }
+
+    state.repositories.clear();
+    state.entries.remove(digest.sha256().unwrap());
+    writer.publish(&name, &state, 10).unwrap();
+    assert!(!at("tags").exists() && !at("manifests").exists() && links() == 1);
+}
+
+#[test]
+fn without_the_choice_there_are_no_files_of_a_registry() {
+    let room = room();
+    let writer = room.tree.lock().unwrap();
+    let (name, mut state) = (category("c"), state(&writer));
+    let has_any = || ["tags", "manifests"].iter().any(|it| room.tree.category_path(&name).join(it).exists());
+    writer.publish(&name, &state, 7).unwrap();
+    assert!(!has_any());
+    state.selection = r#"{"registry":true}"#.to_owned();
+    writer.publish(&name, &state, 8).unwrap();
+    assert!(has_any());
+    state.selection = "{}".to_owned();
+    writer.publish(&name, &state, 9).unwrap();
+    assert!(!has_any() && writer.is_published(&name, &state));
+}
+
+#[test]
+fn large_blobs_have_pieces_as_long_as_they_are_there() {
+    let room = room();
+    let writer = room.tree.lock().unwrap();
+    let bytes = vec![7; 2_500_000];
+    let (digest, size) = (oci::Digest::of(&bytes), bytes.len() as u64);
+    let mut blob = writer.start(&digest, size).unwrap();
+    blob.write(&bytes[..9]).unwrap();
+    blob.restart().unwrap();
+    blob.write(&bytes).and_then(|()| blob.finish()).unwrap();
+    let pieces = room.tree.read_pieces(&digest, size).unwrap().unwrap();
+    let expected: Vec<_> = bytes.chunks(pieces.length() as usize).map(oci::Digest::of).collect();
+    assert_eq!(pieces.digests().collect::<Vec<_>>(), expected);
+    assert!(!room.tree.lacks_pieces(&digest, size) && !room.tree.lacks_pieces(&oci::Digest::of(b"m"), 1));
+
+    let path = room.tree.pieces_path(&digest);
+    fs::write(&path, "half").unwrap();
+    assert!(room.tree.lacks_pieces(&digest, size));
+    assert_eq!(room.tree.read_pieces(&digest, size).unwrap(), None);
+    writer.cut(&digest, size).unwrap();
+    assert_eq!(room.tree.read_pieces(&digest, size).unwrap(), Some(pieces));
+
+    fs::remove_file(&path).unwrap();
+    fs::write(room.tree.pool_path(&digest), vec![8; 2_500_000]).unwrap();
+    assert!(writer.cut(&digest, size).unwrap_err().to_string().contains("they have the digest"));
+    assert!(!path.exists(), "no pieces of wrong bytes");
+    fs::write(&path, "left of a blob").unwrap();
+    assert_eq!(writer.prune_pool(&HashSet::new()).unwrap(), 2, "the canary is in no category yet");
+    assert!(!path.exists());
 }

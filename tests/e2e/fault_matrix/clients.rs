@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
 
+use crate::rig::agent::{self, Agent, PROXY};
 use crate::rig::containerd::Containerd;
 use crate::rig::docker::Docker;
 use crate::rig::namespace::Namespace;
@@ -23,6 +24,8 @@ pub(super) struct Client {
     pub(super) name: String,
     pub(super) kind: Kind,
     pub(super) modern: bool,
+    /// The agent stands between it and the registry.
+    behind: bool,
     daemons: Arc<Daemons>,
 }
 
@@ -34,10 +37,14 @@ pub(super) enum Kind {
     TwoHosts,
     Podman,
     Skopeo,
+    /// `portolan pull`: what the agent does for the others, each time without a memory of mirrors that failed.
+    Pull,
 }
 
 struct Daemons {
     root: Root,
+    /// The folder of everything.
+    world: PathBuf,
     /// Where skopeo stores what it copied.
     folder: PathBuf,
     docker: Docker,
@@ -50,17 +57,39 @@ impl Clients {
     pub(super) fn debian_12(namespace: &Namespace) -> Clients {
         let containerd = Containerd::start(namespace, &Root::Machine);
         let docker = Docker::start(namespace, "docker");
-        Clients::new(namespace, Root::Machine, docker, containerd)
+        Clients::new(namespace, Root::Machine, docker, containerd, false)
+    }
+
+    /// The same, told to ask the agent.
+    pub(super) fn debian_12_behind(namespace: &Namespace, agent: &Agent) -> Clients {
+        set_up(agent, &Root::Machine);
+        let containerd = Containerd::start(namespace, &Root::Machine);
+        let docker = Docker::start_behind(namespace, &Root::Machine, PROXY);
+        Clients::new(namespace, Root::Machine, docker, containerd, true)
     }
 
     /// Those of a newer Debian; docker with containerd's store.
     pub(super) fn modern(namespace: &Namespace, root: Root) -> Clients {
         let containerd = Containerd::start(namespace, &root);
-        let docker = Docker::start_over(namespace, &root, &containerd);
-        Clients::new(namespace, root, docker, containerd)
+        let docker = Docker::start_over(namespace, &root, &containerd, None);
+        Clients::new(namespace, root, docker, containerd, false)
     }
 
-    fn new(namespace: &Namespace, root: Root, docker: Docker, containerd: Containerd) -> Clients {
+    /// The same, told to ask the agent.
+    pub(super) fn modern_behind(namespace: &Namespace, root: Root, agent: &Agent) -> Clients {
+        set_up(agent, &root);
+        let containerd = Containerd::start(namespace, &root);
+        let docker = Docker::start_over(namespace, &root, &containerd, Some(PROXY));
+        Clients::new(namespace, root, docker, containerd, true)
+    }
+
+    fn new(
+        namespace: &Namespace,
+        root: Root,
+        docker: Docker,
+        containerd: Containerd,
+        behind: bool,
+    ) -> Clients {
         containerd.write_hosts("registry.test", "direct.registry.test");
         let folder = namespace.folder.join("skopeo");
         fs::create_dir_all(&folder).expect("skopeo's folder");
@@ -72,12 +101,17 @@ impl Clients {
             Kind::TwoHosts => format!("containerd {}, two hosts", version(&root, "containerd")),
             Kind::Podman => format!("podman {}", version(&root, "podman")),
             Kind::Skopeo => format!("skopeo {}", version(&root, "skopeo")),
+            Kind::Pull => "portolan pull".to_owned(),
         };
         let kinds = [Kind::Docker, Kind::Containerd, Kind::TwoHosts, Kind::Podman, Kind::Skopeo];
-        let names = kinds.map(|kind| (kind, name(kind)));
+        // The agent is the first of two hosts already.
+        let kinds = kinds.into_iter().filter(|kind| !behind || *kind != Kind::TwoHosts);
+        let kinds = kinds.chain(behind.then_some(Kind::Pull));
+        let names: Vec<(Kind, String)> = kinds.map(|kind| (kind, name(kind))).collect();
         let podman = Podman::of(&root, namespace.folder.join("podman"));
-        let daemons = Arc::new(Daemons { root, folder, docker, containerd, podman });
-        let client = |(kind, name)| Client { name, kind, modern, daemons: daemons.clone() };
+        let daemons =
+            Arc::new(Daemons { root, world: namespace.folder.clone(), folder, docker, containerd, podman });
+        let client = |(kind, name)| Client { name, kind, modern, behind, daemons: daemons.clone() };
         Clients { list: names.into_iter().map(client).collect() }
     }
 
@@ -89,14 +123,18 @@ impl Clients {
 impl Client {
     /// A command that pulls `reference`. What it has stored of other images does not help it.
     pub(super) fn pull_command(&self, reference: &str) -> Command {
-        let Daemons { root, folder, docker, containerd, podman } = self.daemons.as_ref();
+        let Daemons { root, world, folder, docker, containerd, podman } = self.daemons.as_ref();
         match self.kind {
             Kind::Docker => docker.command(&["pull", reference]),
+            Kind::Containerd if self.behind => containerd.pull_with_hosts_command(HOSTS.as_ref(), reference),
             Kind::Containerd => containerd.pull_command(reference),
             Kind::TwoHosts => containerd.pull_from_two_command(reference),
             Kind::Podman => podman.command(&["pull", "--quiet", reference]),
             Kind::Skopeo => {
                 skopeo::copy_command(root, reference, &folder.join(reference.replace(['/', ':'], "-")))
+            }
+            Kind::Pull => {
+                agent::pull_command(world, reference, &folder.join(reference.replace(['/', ':'], "+")))
             }
         }
     }
@@ -111,7 +149,17 @@ impl Kind {
             Kind::TwoHosts => "two-hosts",
             Kind::Podman => "podman",
             Kind::Skopeo => "skopeo",
+            Kind::Pull => "pull",
         }
+    }
+}
+
+/// Where `portolan agent setup` tells containerd whom to ask.
+const HOSTS: &str = "/etc/containerd/certs.d";
+
+fn set_up(agent: &Agent, root: &Root) {
+    for engine in ["docker", "containerd", "podman"] {
+        agent.set_up(&format!("{engine} --write"), root);
     }
 }
 

@@ -99,10 +99,7 @@ pub(super) const FAULTS: [Fault; 19] = [
         "two-hosts",
     ),
     // Every client undoes it without being told.
-    Fault {
-        visible: false,
-        ..fault("compressed by gzip", Way::Nginx(|it, _| it.restart_with(GZIP)), ALL, ALL)
-    },
+    fault("compressed by gzip", Way::Nginx(|it, _| it.restart_with(GZIP)), ALL, ALL),
     fault("labelled as gzip", Way::Nginx(|it, _| it.restart_with(LABEL)), "", ""),
     fault(
         "blob removed",
@@ -160,6 +157,17 @@ impl Mirror {
         match self {
             Mirror::Nginx(it) => it.root(),
             Mirror::Server(it) => it.root(),
+        }
+    }
+
+    /// From now on it is good, with the files that it has now.
+    pub(super) fn heal(&mut self, namespace: &Namespace) {
+        match self {
+            Mirror::Nginx(it) => {
+                let identity = namespace.authority.issue(&[it.name()]);
+                it.show(identity);
+            }
+            Mirror::Server(it) => it.set(faulty::Fault::None),
         }
     }
 

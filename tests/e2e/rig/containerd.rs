@@ -76,8 +76,13 @@ impl Containerd {
 
     /// A command that pulls and unpacks `reference` from the hosts that were written.
     pub(crate) fn pull_from_two_command(&self, reference: &str) -> Command {
+        self.pull_with_hosts_command(&self.folder.join("hosts"), reference)
+    }
+
+    /// The same from the hosts in a folder of its root.
+    pub(crate) fn pull_with_hosts_command(&self, hosts: &Path, reference: &str) -> Command {
         let mut ctr = ctr(&self.root, &self.folder);
-        ctr.args(["images", "pull", "--hosts-dir"]).arg(self.folder.join("hosts")).arg(reference);
+        ctr.args(["images", "pull", "--hosts-dir"]).arg(hosts).arg(reference);
         ctr
     }
 }

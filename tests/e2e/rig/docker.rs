@@ -24,11 +24,21 @@ impl Docker {
     pub(crate) fn start(namespace: &Namespace, name: &str) -> Docker {
         program::find("containerd"); // its absence would only show in dockerd's log
         // vfs works on every file system.
-        Docker::start_with(namespace, &Root::Machine, name, &["--storage-driver=vfs"])
+        Docker::start_with(namespace, &Root::Machine, name, &["--storage-driver=vfs"], None)
+    }
+
+    /// Starts a daemon of `root` with a store of its own, that goes through an HTTPS proxy.
+    pub(crate) fn start_behind(namespace: &Namespace, root: &Root, proxy: &str) -> Docker {
+        Docker::start_with(namespace, root, "behind", &["--storage-driver=vfs"], Some(proxy))
     }
 
     /// Starts a daemon of `root` that keeps images in `containerd`'s store.
-    pub(crate) fn start_over(namespace: &Namespace, root: &Root, containerd: &Containerd) -> Docker {
+    pub(crate) fn start_over(
+        namespace: &Namespace,
+        root: &Root,
+        containerd: &Containerd,
+        proxy: Option<&str>,
+    ) -> Docker {
         let trusted = root.path("etc/docker/certs.d/registry.test");
         fs::create_dir_all(&trusted).expect("docker's folder of certificates");
         fs::write(trusted.join("ca.crt"), namespace.authority.certificate()).expect("docker's certificate");
@@ -38,10 +48,17 @@ impl Docker {
         let option = |name: &str, path: &Path| format!("--{name}={}", path.display());
         let options = [option("containerd", &containerd.socket()), option("config-file", &config)];
         let [socket, config] = &options;
-        Docker::start_with(namespace, root, "docker", &[socket, config, "--storage-driver=native"])
+        let options = [socket.as_str(), config, "--storage-driver=native"];
+        Docker::start_with(namespace, root, "docker", &options, proxy)
     }
 
-    fn start_with(namespace: &Namespace, root: &Root, name: &str, options: &[&str]) -> Docker {
+    fn start_with(
+        namespace: &Namespace,
+        root: &Root,
+        name: &str,
+        options: &[&str],
+        proxy: Option<&str>,
+    ) -> Docker {
         let folder = namespace.folder.join(name);
         fs::create_dir_all(&folder).expect("docker's folder");
         let mut dockerd = root.command("dockerd");
@@ -52,6 +69,7 @@ impl Docker {
         // It keeps its hands off the network.
         dockerd.args(["--iptables=false", "--ip6tables=false", "--bridge=none"]).args(options);
         dockerd.arg(format!("--max-concurrent-downloads={DOWNLOADS}"));
+        dockerd.envs(proxy.map(|it| ("HTTPS_PROXY", it)));
         let mut program = Program::start("dockerd", &folder, dockerd);
         program.wait_until("answer to docker info", || finish(docker(root, &folder, &["info"])).success());
         Docker { root: root.clone(), folder, program }

@@ -46,11 +46,25 @@ pub(crate) fn head(url: &str, headers: &[&str]) -> Answer {
 /// Sends `body` by `method` and expects `status`.
 #[track_caller]
 pub(crate) fn send(method: &str, url: &str, media_type: &str, body: &[u8], status: u16) -> Answer {
+    send_with(method, url, media_type, &[], body, status)
+}
+
+/// The same with more headers.
+#[track_caller]
+pub(crate) fn send_with(
+    method: &str,
+    url: &str,
+    media_type: &str,
+    headers: &[&str],
+    body: &[u8],
+    status: u16,
+) -> Answer {
     let file = tempfile::NamedTempFile::new().expect("a temporary file");
     std::fs::write(file.path(), body).expect("the body's file");
     let data = format!("@{}", path(file.path()));
     let header = format!("Content-Type: {media_type}");
-    let answer = request(url, &[&header], &["--request", method, "--data-binary", &data]);
+    let headers: Vec<_> = headers.iter().copied().chain([header.as_str()]).collect();
+    let answer = request(url, &headers, &["--request", method, "--data-binary", &data]);
     let answer = answer.unwrap_or_else(|| panic!("{url} does not answer"));
     assert_eq!(answer.status, status, "{method} {url}: {}", answer.text());
     answer

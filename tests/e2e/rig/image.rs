@@ -11,7 +11,7 @@ use super::http;
 
 pub(crate) const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 pub(crate) const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
-const OCI_CONFIG: &str = "application/vnd.oci.image.config.v1+json";
+pub(crate) const OCI_CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 const OCI_LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
 
 /// Sizes of the layers of an ordinary image of the rig, in bytes: several, the first over 1 MiB.
@@ -158,7 +158,8 @@ pub(crate) fn descriptor(media_type: &str, content: &[u8]) -> Value {
     json!({"mediaType": media_type, "digest": digest(content), "size": content.len()})
 }
 
-fn push_blob(registry: &str, repository: &str, content: &[u8]) {
+/// Pushes a blob, unless it is there.
+pub(crate) fn push_blob(registry: &str, repository: &str, content: &[u8]) {
     let digest = digest(content);
     if http::head(&format!("{registry}/v2/{repository}/blobs/{digest}"), &[]).status == 200 {
         return;
@@ -172,7 +173,8 @@ fn push_blob(registry: &str, repository: &str, content: &[u8]) {
     http::send("PUT", &url, "application/octet-stream", content, 201);
 }
 
-fn push_manifest(
+/// Pushes a manifest and gives its digest.
+pub(crate) fn push_manifest(
     registry: &str,
     repository: &str,
     reference: &str,

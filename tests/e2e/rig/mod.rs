@@ -1,8 +1,12 @@
 //! What the stories are told with: guards around real programs, a network of their own, images, faults.
 
+pub(crate) mod agent;
+pub(crate) mod apache;
 pub(crate) mod aria2;
 pub(crate) mod ca;
 pub(crate) mod containerd;
+pub(crate) mod cosign;
+pub(crate) mod dice;
 pub(crate) mod docker;
 pub(crate) mod faulty;
 pub(crate) mod geoip;
@@ -17,12 +21,15 @@ pub(crate) mod portolan;
 pub(crate) mod postgres;
 pub(crate) mod program;
 pub(crate) mod proxy;
+#[cfg(feature = "amqp")]
+pub(crate) mod rabbitmq;
 pub(crate) mod raw_registry;
 pub(crate) mod root;
 pub(crate) mod rsync;
 pub(crate) mod server;
 pub(crate) mod skopeo;
 pub(crate) mod smtp;
+pub(crate) mod sync;
 pub(crate) mod token_server;
 pub(crate) mod tree;
 pub(crate) mod world;

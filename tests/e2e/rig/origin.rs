@@ -1,7 +1,10 @@
 //! The distribution's own registry: Debian's docker-registry, with TLS, at `https://origin.test`.
 
-use std::fs;
-use std::path::Path;
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest as _, Sha256};
 
 use super::http;
 use super::namespace::Namespace;
@@ -31,6 +34,8 @@ pub(crate) enum Access<'a> {
 
 pub(crate) struct Origin {
     program: Program,
+    /// Where it keeps its data.
+    storage: PathBuf,
 }
 
 /// A line of its access log.
@@ -48,12 +53,27 @@ impl Origin {
 
     /// An origin with what former origins of this world have stored.
     pub(crate) fn guarded(namespace: &Namespace, access: &Access) -> Origin {
+        Origin::with(namespace, |folder| render_access(folder, access))
+    }
+
+    /// An origin that tells `url` of all that happens, with this token.
+    pub(crate) fn telling(namespace: &Namespace, url: &str, token: &str) -> Origin {
+        Origin::with(namespace, |_| {
+            format!(
+                "notifications:\n  endpoints:\n    - {{name: portolan, url: \"{url}\", timeout: 2s, threshold: 3, \
+                 backoff: 1s, headers: {{Authorization: [\"Bearer {token}\"]}}}}\n"
+            )
+        })
+    }
+
+    /// An origin with more sections in its configuration.
+    fn with(namespace: &Namespace, sections: impl FnOnce(&Path) -> String) -> Origin {
         let folder = namespace.folder.join("origin");
         fs::create_dir_all(&folder).expect("the origin's folder");
         let identity = namespace.authority.issue(&["origin.test"]);
         let config = folder.join("config.yml");
         let text = render_config(&folder, &identity.certificate, &identity.key);
-        fs::write(&config, text + &render_access(&folder, access)).expect("its configuration");
+        fs::write(&config, text + &sections(&folder)).expect("its configuration");
         let mut registry = command("docker-registry");
         registry.arg("serve").arg(&config);
         let mut program = Program::start("docker-registry", &folder, registry);
@@ -61,7 +81,34 @@ impl Origin {
             http::try_get(&format!("{URL}/v2/"), &[])
                 .is_some_and(|answer| [200, 401].contains(&answer.status))
         });
-        Origin { program }
+        Origin { program, storage: folder.join("data") }
+    }
+
+    /// Ends it; what it has stored stays.
+    pub(crate) fn stop(&mut self) {
+        self.program.kill();
+    }
+
+    /// Takes a file over as a blob of a repository, without copying it, and gives its digest.
+    pub(crate) fn adopt(&self, repository: &str, file: &Path) -> String {
+        let (mut hasher, mut chunk) = (Sha256::new(), vec![0; 1024 * 1024]);
+        let mut opened = File::open(file).expect("the file");
+        loop {
+            match opened.read(&mut chunk).expect("the file's bytes") {
+                0 => break,
+                length => hasher.update(&chunk[..length]),
+            }
+        }
+        let hex: String = hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        let storage = self.storage.join("docker/registry/v2");
+        let blob = storage.join("blobs/sha256").join(&hex[..2]).join(&hex);
+        let layer = storage.join("repositories").join(repository).join("_layers/sha256").join(&hex);
+        for folder in [&blob, &layer] {
+            fs::create_dir_all(folder).expect("a folder of the origin");
+        }
+        fs::rename(file, blob.join("data")).expect("the blob");
+        fs::write(layer.join("link"), format!("sha256:{hex}")).expect("the blob's link");
+        format!("sha256:{hex}")
     }
 
     /// The digest that a tag has here.

@@ -23,6 +23,11 @@ impl Portolan {
         Portolan { folder, database: None }
     }
 
+    /// One whose configuration is in this folder already.
+    pub(crate) fn in_folder(folder: PathBuf) -> Portolan {
+        Portolan { folder, database: None }
+    }
+
     /// The same with another database.
     pub(crate) fn other_database(&self, url: &str) -> Portolan {
         Portolan { folder: self.folder.clone(), database: Some(url.to_owned()) }
@@ -48,6 +53,25 @@ impl Portolan {
         let mut command = self.command(line);
         command.envs(environment.iter().copied());
         finish(command)
+    }
+
+    /// The same as if no file system had hard links.
+    pub(crate) fn run_without_links(&self, line: &str) -> Finished {
+        let inner = self.command(line);
+        let mut strace = command("strace");
+        strace.args([
+            "-f",
+            "-qq",
+            "-o",
+            "/dev/null",
+            "-e",
+            "trace=linkat",
+            "-e",
+            "inject=linkat:error=EPERM",
+        ]);
+        strace.arg(inner.get_program()).args(inner.get_args());
+        strace.current_dir(&self.folder).env("PORTOLAN_CONFIG", "portolan.toml");
+        finish(strace)
     }
 
     /// Replaces a part of the configuration.

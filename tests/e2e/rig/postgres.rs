@@ -33,6 +33,11 @@ impl Postgres {
         format!("postgres://portolan@/portolan?host={}", self.folder.display())
     }
 
+    /// The same for another role, which logs in without a password.
+    pub(crate) fn url_of(&self, role: &str) -> String {
+        format!("postgres://{role}@/portolan?host={}", self.folder.display())
+    }
+
     /// Stops the cluster and closes every connection to it.
     pub(crate) fn stop(&mut self) {
         if let Some(mut program) = self.program.take() {
@@ -45,25 +50,40 @@ impl Postgres {
         server.arg("-D").arg(self.folder.join("data")).arg("-k").arg(&self.folder);
         server.args(["-c", "listen_addresses=", "-c", "fsync=off"]);
         let mut program = Program::start("postgres", &self.folder, server);
-        program.wait_until("answer to a query", || psql(&self.folder, "postgres", "SELECT 1").is_some());
+        program.wait_until("answer to a query", || {
+            psql(&self.folder, "portolan", "postgres", &["--command", "SELECT 1"]).is_some()
+        });
         self.program = Some(program);
     }
 
     /// Asks one question of a database and gives the answer as `psql` prints it, without heads.
     pub(crate) fn query(&self, database: &str, sql: &str) -> String {
-        psql(&self.folder, database, sql).unwrap_or_else(|| panic!("{sql} failed"))
+        let asked = psql(&self.folder, "portolan", database, &["--command", sql]);
+        asked.unwrap_or_else(|| panic!("{sql} failed"))
+    }
+
+    /// Runs a file of psql's commands, and gives what they print.
+    pub(crate) fn run_file(&self, database: &str, file: &Path) -> String {
+        let file = file.to_str().expect("a path in UTF-8");
+        let ran = psql(&self.folder, "portolan", database, &["--file", file]);
+        ran.unwrap_or_else(|| panic!("{file} failed\n{}", self.log()))
+    }
+
+    /// May a role do this?
+    pub(crate) fn may(&self, role: &str, database: &str, sql: &str) -> bool {
+        psql(&self.folder, role, database, &["--command", sql]).is_some()
+    }
+
+    /// All that the cluster has logged since its last start.
+    pub(crate) fn log(&self) -> String {
+        self.program.as_ref().expect("it runs").log()
     }
 }
 
-fn psql(folder: &Path, database: &str, sql: &str) -> Option<String> {
+fn psql(folder: &Path, role: &str, database: &str, what: &[&str]) -> Option<String> {
     let mut psql = command("psql");
-    psql.arg("--host").arg(folder).args([
-        "--username=portolan",
-        "--no-psqlrc",
-        "--tuples-only",
-        "--no-align",
-    ]);
-    psql.args(["--dbname", database, "--command", sql]);
+    psql.arg("--host").arg(folder).args(["--no-psqlrc", "--tuples-only", "--no-align"]);
+    psql.args(["--username", role, "--dbname", database]).args(what);
     let finished = finish(psql);
     finished.success().then_some(finished.stdout)
 }

@@ -19,8 +19,13 @@ pub(crate) fn copy(namespace: &Namespace, reference: &str) -> String {
 
 /// A command of `root`'s skopeo that copies `reference` into `folder`.
 pub(crate) fn copy_command(root: &Root, reference: &str, folder: &Path) -> Command {
+    copy_from_command(root, &format!("docker://{reference}"), folder)
+}
+
+/// The same from any place that skopeo knows, as `oci:FOLDER:NAME`.
+pub(crate) fn copy_from_command(root: &Root, place: &str, folder: &Path) -> Command {
     let mut skopeo = root.command("skopeo");
-    skopeo.args(["--insecure-policy", "copy", "--all"]).arg(format!("docker://{reference}"));
+    skopeo.args(["--insecure-policy", "copy", "--all"]).arg(place);
     skopeo.arg(format!("dir:{}", folder.display()));
     skopeo
 }

@@ -33,8 +33,12 @@ pub(crate) struct World<'a> {
 impl<'a> World<'a> {
     /// An empty origin and a configured program with an empty database and one site.
     pub(crate) fn new(namespace: &'a Namespace, engine: Engine) -> World<'a> {
+        World::around(namespace, engine, Origin::start(namespace))
+    }
+
+    /// The same around an origin that was made for it.
+    pub(crate) fn around(namespace: &'a Namespace, engine: Engine, origin: Origin) -> World<'a> {
         let postgres = (engine == Engine::Postgres).then(|| Postgres::start(namespace));
-        let origin = Origin::start(namespace);
         let portolan = configure(namespace, postgres.as_ref());
         portolan.done("migrate");
         portolan.done("site add volunteers");
