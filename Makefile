@@ -1,4 +1,4 @@
-.PHONY: test test-clients test-ansible fault-matrix bench bench-pull
+.PHONY: test test-clients test-ansible fault-matrix bench bench-crawl bench-pull
 
 # Installs what the tests need (Debian 12, root), then runs all of them.
 test:
@@ -9,6 +9,11 @@ test:
 bench:
 	bench/setup.sh
 	cargo bench --locked --bench serve
+
+# Measures the memory of a crawler of 1,000 hosts (Debian 12, root).
+bench-crawl:
+	tests/setup.sh
+	cargo test --locked --release --test e2e -- --ignored --nocapture --test-threads 1 crawl_memory
 
 # Compares `portolan pull` with skopeo, and three slow mirrors with one; measures the agent's memory (Debian 12, root).
 bench-pull:

@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use tokio::{
@@ -31,6 +32,7 @@ pub(crate) struct Answer {
     endless: bool,
     drips: bool,
     padding: usize,
+    wait: Duration,
 }
 
 impl Answer {
@@ -45,6 +47,7 @@ impl Answer {
             endless: false,
             drips: false,
             padding: 0,
+            wait: Duration::ZERO,
         }
     }
 
@@ -62,6 +65,12 @@ impl Answer {
     /// Sends so many bytes of the body, and then nothing.
     pub(crate) fn stall(mut self, bytes: usize) -> Self {
         (self.cut, self.stalls) = (Some(bytes), true);
+        self
+    }
+
+    /// Answers after this time. It holds up nothing else, which a thread that sleeps would.
+    pub(crate) fn after(mut self, wait: Duration) -> Self {
+        self.wait = wait;
         self
     }
 
@@ -138,6 +147,7 @@ async fn serve(stream: TcpStream, respond: Arc<Respond>, requests: Arc<Mutex<Vec
     let Some(request) = read_request(&mut stream).await else { return };
     requests.lock().unwrap().push(request.clone());
     let answer = respond(&request);
+    tokio::time::sleep(answer.wait).await;
     if answer.hangs {
         return std::future::pending().await;
     }
@@ -164,7 +174,7 @@ async fn serve(stream: TcpStream, respond: Arc<Respond>, requests: Arc<Mutex<Vec
             if stream.write_all(&[byte]).await.is_err() || stream.flush().await.is_err() {
                 return;
             }
-            tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+            tokio::time::sleep(Duration::from_secs(1)).await;
         }
     }
     // The other side may have seen enough and gone.

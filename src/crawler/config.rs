@@ -48,7 +48,7 @@ pub struct Config {
     pub history: SignedDuration,
     /// How many requests a host gets on one day (UTC), by crawls and by the probes of idle URLs together: 100 to
     /// 1000000. Of them 576 are for the probes of each URL, 1,000 at most of all, and 200 for probes out of turn; a
-    /// quarter is the crawls' in any case.
+    /// quarter is the crawls' in any case, so that less than 1,600 in all may be passed.
     #[schemars(range(min = 100, max = 1_000_000))]
     pub requests_per_day: u64,
     /// How many bytes are read from a host on one day (UTC): 0 to 68719476736 (64 GiB). Larger files are never

@@ -271,9 +271,9 @@ impl Look<'_> {
         findings: &mut Findings,
         notes: &mut Vec<String>,
     ) -> Option<UrlFacts> {
-        let now = self.target.occasion.now;
+        let Occasion { now, is_asked_for, .. } = self.target.occasion;
         let is_old = |it: &UrlFacts| now.unix_seconds() - it.checked_at.unix_seconds() > FACTS_AGE;
-        let is_due = self.target.facts.is_none_or(is_old);
+        let is_due = is_asked_for || self.target.facts.is_none_or(is_old);
         let (file, range) = plan.range(findings, is_due)?;
         let (start, path) = (Instant::now(), path(&file));
         let answer = self.connector.fetch_range(&self.target.url.url, &path, range.clone(), file.size);

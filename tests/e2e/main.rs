@@ -40,6 +40,7 @@ mod client_pull;
 mod closure;
 mod command_line;
 mod crawl;
+mod crawl_memory;
 mod crowd;
 mod demo;
 mod deploy;

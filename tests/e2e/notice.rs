@@ -60,6 +60,51 @@ on_both_engines!(contacts_are_told, |namespace, engine| {
     assert!(smtp.mails()[3].contains("Subject: de.mirror.test is switched off"));
 });
 
+#[test]
+fn a_certificate_that_ends_soon_is_told_once() {
+    namespace::enter(|namespace| {
+        let world = world(namespace, Engine::Sqlite);
+        let smtp = Smtp::start(namespace);
+        let mut mirror = world.mirror("de.mirror.test", Scheme::Https, "--contact de@example.org");
+        world.fill(&mirror.root());
+        // Once a day this is looked at without being asked for.
+        let crawl = || drop(world.portolan.done("crawl --once --host de.mirror.test"));
+        crawl();
+        let shown = world.portolan.done("host show de.mirror.test");
+        assert!(shown.contains("its certificate lasts until "), "{shown}");
+        assert!(!shown.contains("its certificate ends") && smtp.mails().is_empty(), "{shown}");
+
+        // Ends after 9 days and what is left of today.
+        mirror.show(namespace.authority.issue_for_days(mirror.name(), 10));
+        crawl();
+        crawl();
+        let mails = smtp.mails();
+        assert_eq!(mails.len(), 1, "{mails:#?}");
+        let warning = "https://de.mirror.test/pub/containers: its certificate ends in 9 days: renew it";
+        let shown = world.portolan.done("host show de.mirror.test");
+        assert!(shown.contains(warning), "{shown}");
+        // Soft line breaks of quoted-printable.
+        let one_line = mails[0].replace("=\r\n", "").replace("=\n", "");
+        assert!(
+            one_line.contains("Subject: de.mirror.test has a certificate that ends soon"),
+            "{}",
+            mails[0]
+        );
+        assert!(one_line.contains(warning), "{}", mails[0]);
+        assert_eq!(world.found("de.mirror.test").0, "up-to-date", "it is offered until then");
+
+        mirror.show(namespace.authority.issue_for_days(mirror.name(), -1));
+        crawl();
+        let shown = world.portolan.done("host show de.mirror.test");
+        println!("{shown}");
+        assert_ne!(world.found("de.mirror.test").0, "up-to-date", "{shown}");
+        assert!(
+            shown.contains("certificate has expired") || shown.contains("certificate expired"),
+            "{shown}"
+        );
+    });
+}
+
 on_both_engines!(a_mail_server_that_hangs_harms_no_crawl, |namespace, engine| {
     let world = world(namespace, engine);
     world.portolan.configure("mail_from", "timeout = \"3s\"\nmail_from");

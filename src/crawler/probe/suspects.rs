@@ -102,14 +102,15 @@ pub(super) async fn look(
     others: impl Future<Output = Vec<Suspicion>>,
 ) -> Vec<Settled> {
     let path = blob_path(&oci::Digest::from(suspicion.digest));
-    let mut found = fault(lines.kept.head(&suspicion.url, &path, suspicion.size).await);
+    let head = lines.kept.head(&suspicion.url, &path, suspicion.size).await;
     let mut bad_others = Vec::new();
-    if found.is_none() {
-        found = read(&lines.kept, &suspicion).await;
-        if found.as_ref().is_some_and(|it| it.kind == FileFault::Broken) {
-            let second = read(&lines.new, &suspicion);
-            (found, bad_others) = tokio::join!(second, find_bad(&lines.new, others));
-        }
+    let mut found = match head {
+        Outcome::Present(()) => read(&lines.kept, &suspicion).await,
+        outcome => fault(outcome),
+    };
+    if found.as_ref().is_some_and(|it| it.kind == FileFault::Broken) {
+        let second = read(&lines.new, &suspicion);
+        (found, bad_others) = tokio::join!(second, find_bad(&lines.new, others));
     }
     if found.is_none() {
         bad_others.clear();

@@ -41,11 +41,8 @@ async fn two_crawlers_crawl_each_host_once_a_round() {
     let names: Vec<String> = (0..12).map(|it| format!("m{it:02}")).collect();
     let mut servers = Vec::new();
     for name in &names {
-        let slow = |_: &Request, answer| {
-            // Slow enough that one crawler is not through before the other has begun.
-            std::thread::sleep(Duration::from_millis(10));
-            answer
-        };
+        // Slow enough that one crawler is not through before the other has begun.
+        let slow = |_: &Request, answer: Answer| answer.after(Duration::from_millis(10));
         servers.push(start(mirror(2, 2..=8), slow).await);
         world.add(name, &[servers.last().unwrap()]);
     }
@@ -80,10 +77,8 @@ async fn a_round_waits_for_what_another_crawler_has_and_takes_over_what_it_left(
 async fn a_lease_is_renewed_while_it_is_needed_and_its_loss_is_noticed() {
     let world = World::new();
     let slow = |request: &Request, answer: Answer| {
-        if request.path.ends_with("zz/serial") {
-            std::thread::sleep(Duration::from_millis(5_500));
-        }
-        answer
+        let is_serial = request.path.ends_with("zz/serial");
+        answer.after(Duration::from_millis(if is_serial { 5_500 } else { 0 }))
     };
     let server = start(mirror(2, 2..=8), slow).await;
     world.add("m1", &[&server]);

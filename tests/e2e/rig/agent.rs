@@ -85,9 +85,7 @@ impl Agent {
 
     /// The most memory it has had, in bytes.
     pub(crate) fn peak_memory(&self) -> u64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.program.id())).expect("its status");
-        let line = status.lines().find_map(|it| it.strip_prefix("VmHWM:")).expect("a peak");
-        line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") * 1024
+        self.program.peak_memory()
     }
 
     pub(crate) fn log(&self) -> String {

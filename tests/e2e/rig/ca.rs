@@ -57,6 +57,16 @@ impl Authority {
         self.sign(&format!("{name}-expired"), params)
     }
 
+    /// Issues a certificate that ends at midnight, so many days from today.
+    pub(crate) fn issue_for_days(&self, name: &str, days: i64) -> Identity {
+        let end =
+            jiff::Zoned::now().with_time_zone(jiff::tz::TimeZone::UTC).date() + jiff::Span::new().days(days);
+        let part = |number: i8| u8::try_from(number).expect("a part of a date");
+        let mut params = params_of(&[name]);
+        params.not_after = rcgen::date_time_ymd(end.year().into(), part(end.month()), part(end.day()));
+        self.sign(&format!("{name}-{days}"), params)
+    }
+
     fn sign(&self, file: &str, params: CertificateParams) -> Identity {
         let file = self.folder.join(file);
         let key = KeyPair::generate().expect("a key");
