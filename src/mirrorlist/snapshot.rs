@@ -1,14 +1,17 @@
 use std::{collections::HashSet, sync::Arc};
 
+use roaring::RoaringBitmap;
+
 use super::{
     content::Content,
     gate::Gate,
-    holdings::Holdings,
+    holdings::{Holding, Holdings},
     hosts::Hosts,
-    rows::{BlobRow, ReferrerRow, RepositoryRow},
+    ranking::HOLDINGS_AGE,
+    rows::{BlobRow, HostCategoryRow, HostRow, ReferrerRow, RepositoryRow},
 };
 use crate::{
-    mirror::HostId,
+    mirror::{CategoryId, HostId, HostKind},
     oci::{Digest, Reference, RepositoryName},
 };
 
@@ -80,6 +83,20 @@ impl Snapshot {
         };
         let found = self.find_blob(&digest)?;
         found.kind.media_type().map(|_| found).ok_or(Missing::Content)
+    }
+
+    /// The opt-in by which a host carries this category, if the last crawl found all of it there, at this moment not too
+    /// long ago. A host that fetches what it lacks has all of it.
+    pub fn find_whole<'a>(
+        &self,
+        host: &'a HostRow,
+        (category, blobs): (CategoryId, &RoaringBitmap),
+        at: i64,
+    ) -> Option<&'a HostCategoryRow> {
+        let row = host.categories.iter().find(|it| it.category == category)?;
+        let is_whole = |it: &Holding| blobs.is_subset(&it.blobs) && at - it.crawled_at <= HOLDINGS_AGE;
+        let has_all = host.kind != HostKind::Static || self.holdings.find(row.id).is_some_and(is_whole);
+        has_all.then_some(row)
     }
 
     /// The names of a repository's tags, sorted, but for those of withdrawn manifests.

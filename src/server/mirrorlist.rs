@@ -17,7 +17,7 @@ use crate::{
     mirror::{Country, Reach, Scheme, blob_path},
     mirrorlist::{
         Class, Client, Offer, Policy, Snapshot, Wanted, rank,
-        rows::{BlobRow, HostUrlRow},
+        rows::{BlobRow, HostCategoryRow, HostUrlRow},
     },
     oci::{Digest, RepositoryName},
 };
@@ -30,10 +30,15 @@ pub(super) async fn answer_metalink(
     let question = Question::parse(&request)?;
     let current = state.current();
     let asked = question.find(&current, now())?;
+    if asked.whole.is_some() {
+        return Err(RegistryError::Query(
+            "path is no blob or manifest: of other files there are mirror lists only",
+        ));
+    }
     let version = question.version.or_else(|| accepted_metalink(request.headers())).unwrap_or(Version::V3);
     let peer = state.peer_at(&request, question.address)?;
     let found = offers(&request, &state, &current, &peer, &question, &asked);
-    let offers: Vec<_> = found.iter().filter_map(|it| it.resource(&blob_path(&asked.blob.name()))).collect();
+    let offers: Vec<_> = found.iter().filter_map(|it| it.resource(&asked.path)).collect();
     document(&request, &current, &peer, asked.repository.as_ref(), asked.blob, offers, version)
 }
 
@@ -64,7 +69,7 @@ pub(super) async fn answer_mirrorlist(
     let asked = question.find(&current, now())?;
     let peer = state.peer_at(&request, question.address)?;
     let found = offers(&request, &state, &current, &peer, &question, &asked);
-    let path = blob_path(&asked.blob.name());
+    let path = &asked.path;
     decided(&request, Decision::Mirrorlist);
     if question.redirect {
         let first = found.first().ok_or(RegistryError::NoMirror)?;
@@ -97,7 +102,10 @@ fn head(question: &Question, asked: &Asked<'_>, client: &Client<'_>, found: &[Fo
     if let Some((arch, _)) = &question.arch {
         let _ = write!(text, " arch = {arch}");
     }
-    let _ = write!(text, " digest = {}", asked.blob.name());
+    let _ = match asked.whole {
+        Some(_) => write!(text, " path = {}/{}", asked.key, asked.path),
+        None => write!(text, " digest = {}", asked.blob.name()),
+    };
     let has = |class| found.iter().any(|it| it.offer.class == class);
     if has(Class::Netblock) {
         text.push_str(" Using preferred netblock");
@@ -154,25 +162,31 @@ fn offers<'a>(
     };
     let client = Client { policy: &policy, by_network: !question.without_networks, ..client };
     // What is joined or left out afterwards needs all of them.
-    let is_plain = schemes.is_none() && question.countries.len() <= 1 && !question.is_global;
+    let is_plain =
+        schemes.is_none() && asked.whole.is_none() && question.countries.len() <= 1 && !question.is_global;
     let ranked = if is_plain { most } else { usize::MAX };
     let wanted = Wanted { repository, number: blob.number, size: blob.size, most: ranked };
     let ranked = rank_in(&current.snapshot, &client, &wanted, &question.countries, question.is_global);
     let found = ranked.into_iter().filter_map(|offer| {
-        let url = if takes(offer.url.scheme) { offer.url } else { other_url(&offer, &client, takes)? };
+        let category = match asked.whole {
+            Some(whole) => current.snapshot.find_whole(offer.host, whole, client.at)?,
+            None => offer.category,
+        };
+        let is_good = takes(offer.url.scheme) && category.id == offer.category.id;
+        let url = if is_good { offer.url } else { other_url(category, &client, takes)? };
         Some(Found { offer, url: &url.url })
     });
     found.take(most).collect()
 }
 
-/// The first URL with a scheme that is wanted, and that answers by the client's address family.
+/// The first URL of an opt-in with a scheme that is wanted, and that answers by the client's address family.
 fn other_url<'a>(
-    offer: &Offer<'a>,
+    category: &'a HostCategoryRow,
     client: &Client<'_>,
     takes: impl Fn(Scheme) -> bool,
 ) -> Option<&'a HostUrlRow> {
     let answers = |it: &&HostUrlRow| (if client.address.is_ipv4() { it.ipv4 } else { it.ipv6 }) == Reach::Up;
-    offer.category.urls.iter().find(|it| takes(it.scheme) && answers(it))
+    category.urls.iter().find(|it| takes(it.scheme) && answers(it))
 }
 
 /// The ranking as if the client were in each of these countries: class by class, in each class the countries in their

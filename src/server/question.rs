@@ -3,13 +3,15 @@
 use std::net::IpAddr;
 
 use actix_web::HttpRequest;
+use roaring::RoaringBitmap;
 
 use super::{error::RegistryError, lists::query, state::Current};
 use crate::{
     metalink::Version,
-    mirror::{CategoryName, Country, Scheme, blob_path},
+    mirror::{CategoryId, CategoryName, Country, Scheme, blob_path},
     mirrorlist::{Snapshot, rows::BlobRow},
     oci::{Digest, ImageConfig, Manifest, Platform, Reference, RepositoryName},
+    tree::{CANARY_DIGEST, INVENTORY_PATH, REPOSITORIES_PATH, SERIAL_PATH},
 };
 
 /// More countries, or protocols, than this nobody means.
@@ -38,16 +40,32 @@ pub(super) struct Question {
     pub(super) version: Option<Version>,
 }
 
-/// A blob or manifest, by its place in the tree.
+/// Files of a category beside its blobs and manifests, and its folder itself. Who holds all of the newest content has
+/// the newest of these.
+const OTHER_FILES: [&str; 4] = ["", INVENTORY_PATH, REPOSITORIES_PATH, SERIAL_PATH];
+
+/// A file of a category, by its place in the tree.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct TreePath {
-    pub(super) category: CategoryName,
-    digest: Digest,
+struct TreePath {
+    category: CategoryName,
+    file: TreeFile,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum TreeFile {
+    /// A blob or a manifest.
+    Blob(Digest),
+    /// One of [`OTHER_FILES`].
+    Other(&'static str),
 }
 
 /// What is asked for.
 pub(super) struct Asked<'a> {
     pub(super) blob: &'a BlobRow,
+    /// Where that is in the category.
+    pub(super) path: String,
+    /// Only hosts that hold all of this category: a file is asked for that is no blob.
+    pub(super) whole: Option<(CategoryId, &'a RoaringBitmap)>,
     /// What one client stays with one host for: the repository, or the category.
     pub(super) key: String,
     /// By which repository we serve it ourselves.
@@ -125,8 +143,7 @@ impl Question {
     pub(super) fn find<'a>(&self, current: &'a Current, at: i64) -> Result<Asked<'a>, RegistryError> {
         let snapshot = &current.snapshot;
         if let (Some(path), None) = (&self.path, &self.repository) {
-            let blob = path.find(snapshot)?;
-            return Ok(Asked { blob, key: path.category.as_str().to_owned(), repository: None });
+            return path.find(snapshot);
         }
         let name = self.repository.as_ref();
         let name = name.ok_or(RegistryError::Query("repo is missing: which repository?"))?;
@@ -146,7 +163,8 @@ impl Question {
             Some((_, platform)) => find_platform(current, blob, platform)?,
             None => blob,
         };
-        Ok(Asked { blob, key: name.as_str().to_owned(), repository: Some(name) })
+        let (path, key) = (blob_path(&blob.name()), name.as_str().to_owned());
+        Ok(Asked { blob, path, whole: None, key, repository: Some(name) })
     }
 }
 
@@ -195,21 +213,33 @@ fn platform(arch: &str) -> Option<Platform> {
 }
 
 impl TreePath {
-    /// `CATEGORY/blobs/sha256/ab/HEX`; slashes at the ends and double ones do not count.
+    /// `CATEGORY/blobs/sha256/ab/HEX`, or one of [`OTHER_FILES`]; slashes at the ends and double ones do not count.
     fn parse(text: &str) -> Option<Self> {
         let parts: Vec<&str> = text.split('/').filter(|it| !it.is_empty()).collect();
         let (category, rest) = parts.split_first()?;
+        let (category, path) = (category.parse().ok()?, rest.join("/"));
+        if let Some(other) = OTHER_FILES.into_iter().find(|it| *it == path) {
+            return Some(Self { category, file: TreeFile::Other(other) });
+        }
         let digest: Digest = format!("sha256:{}", rest.last()?).parse().ok()?;
-        let is_its_place = rest.join("/") == blob_path(&digest);
-        is_its_place.then_some(Self { category: category.parse().ok()?, digest })
+        let is_its_place = path == blob_path(&digest);
+        is_its_place.then_some(Self { category, file: TreeFile::Blob(digest) })
     }
 
-    fn find<'a>(&self, snapshot: &'a Snapshot) -> Result<&'a BlobRow, RegistryError> {
+    fn find<'a>(&self, snapshot: &'a Snapshot) -> Result<Asked<'a>, RegistryError> {
         let mut categories = snapshot.content.list_categories();
         let category = categories.find(|it| it.0.name == self.category.as_str());
-        let (_, blobs) = category.ok_or(RegistryError::BlobUnknown)?;
-        let blob = snapshot.find_blob(&self.digest).map_err(RegistryError::no_blob)?;
-        if blobs.contains(blob.number) { Ok(blob) } else { Err(RegistryError::BlobUnknown) }
+        let (category, blobs) = category.ok_or(RegistryError::BlobUnknown)?;
+        // Every category has the canary.
+        let (digest, path, whole) = match self.file {
+            TreeFile::Blob(digest) => (digest, blob_path(&digest), None),
+            TreeFile::Other(path) => (CANARY_DIGEST, path.to_owned(), Some((category.id, blobs))),
+        };
+        let blob = snapshot.find_blob(&digest).map_err(RegistryError::no_blob)?;
+        if !blobs.contains(blob.number) {
+            return Err(RegistryError::BlobUnknown);
+        }
+        Ok(Asked { blob, path, whole, key: self.category.as_str().to_owned(), repository: None })
     }
 }
 
@@ -246,11 +276,16 @@ mod tests {
     fn a_path_names_a_file_of_a_category() {
         let digest = Digest::of(b"x");
         let path = format!("//fedora//{}/", blob_path(&digest));
-        let expected = TreePath { category: "fedora".parse().unwrap(), digest };
-        assert_eq!(TreePath::parse(&path), Some(expected));
+        let named = |file| Some(TreePath { category: "fedora".parse().unwrap(), file });
+        assert_eq!(TreePath::parse(&path), named(TreeFile::Blob(digest)));
+        assert_eq!(TreePath::parse("fedora/zz//serial"), named(TreeFile::Other("zz/serial")));
+        assert_eq!(TreePath::parse("/fedora/"), named(TreeFile::Other("")));
         let hex = digest.hex();
         for path in [
             format!("fedora/{hex}"),
+            "fedora/zz".to_owned(),
+            "fedora/.portolan".to_owned(),
+            "/".to_owned(),
             format!("fedora/blobs/sha256/zz/{hex}"),
             format!("../blobs/sha256/{}/{hex}", &hex[..2]),
         ] {

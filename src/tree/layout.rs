@@ -18,6 +18,9 @@ pub const CANARY_DIGEST: oci::Digest = oci::Digest::Sha256([
 /// Where the inventory lies below a category. `zz` is last in rsync's order.
 pub const INVENTORY_PATH: &str = "zz/inventory";
 
+/// Where the list of repositories, their tags and digests lies below a category: JSON.
+pub const REPOSITORIES_PATH: &str = "repositories.json";
+
 /// Where the serial lies below a category: one line `SERIAL INVENTORY-SHA256-HEX`.
 pub const SERIAL_PATH: &str = "zz/serial";
 
@@ -70,7 +73,7 @@ impl Tree {
     }
 
     pub(super) fn repositories_path(&self, category: &CategoryName) -> PathBuf {
-        self.category_path(category).join("repositories.json")
+        self.category_path(category).join(REPOSITORIES_PATH)
     }
 
     pub(super) fn former_path(&self, category: &CategoryName) -> PathBuf {

@@ -28,7 +28,7 @@ use serde::{Deserialize, Serialize};
 pub use created::Created;
 pub use error::Error;
 pub use inventory::{Entry, INVENTORY_LIMIT, Inventory, InventoryError, Kind};
-pub use layout::{CANARY, CANARY_DIGEST, INVENTORY_PATH, SERIAL_PATH};
+pub use layout::{CANARY, CANARY_DIGEST, INVENTORY_PATH, REPOSITORIES_PATH, SERIAL_PATH};
 pub use new_blob::NewBlob;
 pub use read::{Category, Head};
 pub use repositories::Repositories;

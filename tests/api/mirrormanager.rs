@@ -215,6 +215,34 @@ fn an_architecture_names_its_manifest_and_a_path_its_file() {
 }
 
 #[test]
+fn a_path_names_other_files_where_all_of_the_category_is() {
+    on_both(|world| {
+        place(world);
+        for (path, shown) in [
+            ("fedora/zz/serial", "fedora/zz/serial"),
+            ("fedora/repositories.json", "fedora/repositories.json"),
+            ("/fedora//zz/inventory/", "fedora/zz/inventory"),
+            ("fedora", "fedora/"),
+        ] {
+            // Not `poor`, which is the nearest and lacks a layer.
+            check(world, BR, &[], &format!("path={path}"), "a b c d");
+            check(world, US, &[], &format!("path={path}"), "d|a b c e");
+            let list = world.http.get_as(US, &format!("/mirrorlist?path={path}"), &[]);
+            let lines: Vec<&str> = list.text().lines().collect();
+            assert_eq!(lines[0], format!("# path = {shown} country = US"));
+            let file = shown.trim_start_matches("fedora/");
+            assert_eq!(lines[1], format!("http://d.example/m/{file}"));
+            let redirect = world.http.get_as(US, &format!("/mirrorlist?path={path}&redirect=1"), &[]);
+            assert_eq!(redirect.header("location"), lines[1]);
+            world.http.get(&format!("/metalink?path={path}"), &[]).assert_error(400, "UNSUPPORTED");
+        }
+        check(world, BR, &[], "path=fedora/zz/serial&protocol=https", "a");
+        world.http.get("/mirrorlist?path=other/zz/serial", &[]).assert_error(404, "BLOB_UNKNOWN");
+        world.http.get("/mirrorlist?path=fedora/zz/other", &[]).assert_error(400, "UNSUPPORTED");
+    });
+}
+
+#[test]
 fn a_redirect_goes_to_the_first() {
     on_both(|world| {
         place(world);

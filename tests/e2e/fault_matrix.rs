@@ -115,6 +115,11 @@ fn tell(namespace: &Namespace, clients: &Clients, file: &str) {
     drop(crawl);
     println!("{}\nall of it took {:.1?}", table.render(), began.elapsed());
     Table::write(file, &table.render());
+    for (category, client) in table.list_lost() {
+        let log = serve.log();
+        let lines = log.lines().filter(|it| it.contains(&format!("/v2/{category}/{client}/")));
+        lines.for_each(|it| println!("{it}"));
+    }
     table.check();
     serve.stop();
 }

@@ -71,6 +71,14 @@ impl Table {
         FAULTS.iter().filter(|fault| fault.visible).flat_map(failed).collect()
     }
 
+    /// Names of the categories and words of the clients whose image never came.
+    pub(super) fn list_lost(&self) -> Vec<(String, &'static str)> {
+        let word = |name: &str| self.clients.iter().find(|it| it.0 == name).map_or("", |it| it.1);
+        let lost = self.cells.iter().filter(|(_, cell)| cell.good.is_none());
+        let fault = |name: &str| FAULTS.iter().find(|it| it.name == name).map(Fault::category);
+        lost.map(|((of, client), _)| (fault(of).unwrap_or_default(), word(client))).collect()
+    }
+
     /// In Markdown.
     pub(super) fn render(&self) -> String {
         let names: Vec<&str> = self.clients.iter().map(|(name, _)| name.as_str()).collect();
