@@ -1,7 +1,5 @@
 use std::{collections::HashSet, sync::Arc};
 
-use roaring::RoaringBitmap;
-
 use super::{
     content::Content,
     gate::Gate,
@@ -90,9 +88,10 @@ impl Snapshot {
     pub fn find_whole<'a>(
         &self,
         host: &'a HostRow,
-        (category, blobs): (CategoryId, &RoaringBitmap),
+        category: CategoryId,
         at: i64,
     ) -> Option<&'a HostCategoryRow> {
+        let (_, blobs) = self.content.list_categories().find(|it| it.0.id == category)?;
         let row = host.categories.iter().find(|it| it.category == category)?;
         let is_whole = |it: &Holding| blobs.is_subset(&it.blobs) && at - it.crawled_at <= HOLDINGS_AGE;
         let has_all = host.kind != HostKind::Static || self.holdings.find(row.id).is_some_and(is_whole);

@@ -3,7 +3,6 @@
 use std::net::IpAddr;
 
 use actix_web::HttpRequest;
-use roaring::RoaringBitmap;
 
 use super::{error::RegistryError, lists::query, state::Current};
 use crate::{
@@ -65,7 +64,7 @@ pub(super) struct Asked<'a> {
     /// Where that is in the category.
     pub(super) path: String,
     /// Only hosts that hold all of this category: a file is asked for that is no blob.
-    pub(super) whole: Option<(CategoryId, &'a RoaringBitmap)>,
+    pub(super) whole: Option<CategoryId>,
     /// What one client stays with one host for: the repository, or the category.
     pub(super) key: String,
     /// By which repository we serve it ourselves.
@@ -233,7 +232,7 @@ impl TreePath {
         // Every category has the canary.
         let (digest, path, whole) = match self.file {
             TreeFile::Blob(digest) => (digest, blob_path(&digest), None),
-            TreeFile::Other(path) => (CANARY_DIGEST, path.to_owned(), Some((category.id, blobs))),
+            TreeFile::Other(path) => (CANARY_DIGEST, path.to_owned(), Some(category.id)),
         };
         let blob = snapshot.find_blob(&digest).map_err(RegistryError::no_blob)?;
         if !blobs.contains(blob.number) {
