@@ -1,9 +1,14 @@
-.PHONY: test test-clients test-ansible fault-matrix bench bench-crawl bench-pull
+.PHONY: test test-tls test-clients test-ansible fault-matrix bench bench-crawl bench-pull
 
 # Installs what the tests need (Debian 12, root), then runs all of them.
 test:
 	tests/setup.sh
 	cargo test --locked --features amqp
+
+# The databases over TLS; builds OpenSSL (Debian 12, root).
+test-tls:
+	tests/setup.sh
+	cargo test --locked --all-features --test e2e -- by_tls
 
 # Compares what answers cost with a server that does nothing but answer; installs wrk (Debian 12, root).
 bench:

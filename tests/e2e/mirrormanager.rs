@@ -6,11 +6,15 @@ use crate::rig::image::{self, Image, LAYERS};
 use crate::rig::namespace::{self, CLIENT_DE, REGISTRY};
 use crate::rig::nginx::{Nginx, Scheme};
 use crate::rig::postgres::Postgres;
-use crate::rig::program::wait_for;
-use crate::rig::world::{Engine, World};
+use crate::rig::program::{command, finish, wait_for};
+use crate::rig::server::{Reply, Request, Server};
+use crate::rig::world::{self, Engine, World};
 use crate::rig::{aria2, http, librepo, origin};
 
 const FIXTURE: &str = include_str!("../data/mirrormanager.sql");
+
+/// What people are told to do.
+const GUIDE: &str = include_str!("../../docs/mirrormanager.md");
 
 /// One mirror that is there, and a private host with a name for a network.
 const NETWORK: &str = "UPDATE category SET name = 'Containers' WHERE id = 2; \
@@ -18,6 +22,9 @@ const NETWORK: &str = "UPDATE category SET name = 'Containers' WHERE id = 2; \
      DELETE FROM host_category WHERE id NOT IN (1, 5); DELETE FROM host_netblock WHERE id = 5; \
      UPDATE host SET name = 'de.mirror.test' WHERE id = 1; \
      UPDATE host_category_url SET url = 'https://de.mirror.test/pub/' WHERE id = 1";
+
+/// Where notices go.
+const HOOK: &str = "192.0.2.6:8080";
 
 /// Two turns of the watch, and a server's.
 const SEEN_WITHIN: Duration = Duration::from_secs(6);
@@ -29,13 +36,22 @@ on_both_engines!(the_mirrors_of_mirrormanager_serve_containers, |namespace, engi
     postgres.query("postgres", "CREATE DATABASE mirrormanager");
     postgres.query("mirrormanager", FIXTURE);
     postgres.query("mirrormanager", NETWORK);
+    // As the guide has it: this role may read what the import reads, and no more.
+    let role = step("sql").replace("LOGIN PASSWORD '…'", "LOGIN").replace("portolan", "reader");
+    postgres.query("mirrormanager", &role);
     let images = [Image::new("fedora", "amd64", &LAYERS), Image::new("fedora", "arm64", &LAYERS)];
     image::push_index(origin::URL, "fedora", "latest", &images);
+    images[0].push(origin::URL, "single", "latest");
     world.publish();
     let mirror = Nginx::start(namespace, "de.mirror.test", Scheme::Https);
     world.fill(&mirror.root());
 
-    let url = postgres.url().replace("/portolan?", "/mirrormanager?");
+    let hook = Server::start(HOOK, None, |_| Reply::new(204, "text/plain", ""));
+    world
+        .portolan
+        .configure("[serve]\n", &format!("[notice]\nwebhook = \"http://{HOOK}/notices\"\n[serve]\n"));
+    let url = postgres.url_of("reader").replace("/portolan?", "/mirrormanager?");
+    assert!(!postgres.may("reader", "mirrormanager", "UPDATE host SET country = 'SE'"));
     let import = format!("import mirrormanager --database-url {url} --category Containers");
     let plan = world.portolan.json(&format!("{import} --dry-run"));
     assert_eq!(world.portolan.json("host list").as_array().unwrap().len(), 0, "{plan:#}");
@@ -61,11 +77,15 @@ on_both_engines!(the_mirrors_of_mirrormanager_serve_containers, |namespace, engi
         );
     }
     world.portolan.done("host edit de.mirror.test --daily-bytes 500G");
+    check_notices(&hook, &[("added", "de.mirror.test"), ("added", "inside"), ("changed", "de.mirror.test")]);
 
     world.crawl();
     let serve = world.portolan.serve();
     namespace::connect_from(CLIENT_DE, REGISTRY);
     clients_download(&world, &images[0]);
+    strangers_ask_for_themselves();
+    former_names_are_answered(&world);
+    a_mirror_reports(&world, &mirror);
 
     let mut watch = world.portolan.start(&format!("{import} --watch 1s"));
     let list = || http::get("https://registry.test/mirrorlist?repo=fedora", &[]).text();
@@ -79,7 +99,91 @@ on_both_engines!(the_mirrors_of_mirrormanager_serve_containers, |namespace, engi
     assert!(!watch.has_ended(), "{}", watch.log());
     watch.stop_by("TERM");
     serve.stop();
+    check_notices(&hook, &[("disabled", "de.mirror.test"), ("re-enabled", "de.mirror.test")]);
+
+    // The same by the configuration, in one process.
+    let watch = format!("[mirrormanager]\ndatabase_url = \"{url}\"\nwatch = \"1s\"\n");
+    let mapping = "[mirrormanager.categories]\n\"Containers\" = []\n";
+    world.portolan.configure("[serve]\n", &format!("{watch}{mapping}[serve]\n"));
+    let run = world.portolan.service("run");
+    postgres.query("mirrormanager", "DELETE FROM host_category_url WHERE host_category_id = 1");
+    postgres.query("mirrormanager", "DELETE FROM host_category WHERE id = 1");
+    assert!(wait_for(SEEN_WITHIN, || !list().contains("de.mirror.test")), "{}", run.log());
+    assert!(wait_for(SEEN_WITHIN, || notices(&hook).contains(&named("opted-out", "de.mirror.test"))));
+    run.stop();
 });
+
+/// The commands of the guide in this language.
+fn step(language: &str) -> String {
+    let (_, rest) = GUIDE.split_once(&format!("```{language}\n")).expect("commands");
+    rest.split("```").next().unwrap().to_owned()
+}
+
+fn named(event: &str, host: &str) -> (String, String) {
+    (event.to_owned(), host.to_owned())
+}
+
+/// Event and host of each notice, in their order.
+fn notices(hook: &Server) -> Vec<(String, String)> {
+    let read = |it: &Request| -> serde_json::Value { serde_json::from_slice(&it.body).expect("a notice") };
+    let text = |it: &serde_json::Value| it.as_str().unwrap_or_default().to_owned();
+    hook.requests().iter().map(read).map(|it| (text(&it["event"]), text(&it["host"]))).collect()
+}
+
+/// Exactly these have come since the last time.
+#[track_caller]
+fn check_notices(hook: &Server, expected: &[(&str, &str)]) {
+    let expected: Vec<_> = expected.iter().map(|it| named(it.0, it.1)).collect();
+    assert_eq!(notices(hook), expected);
+    hook.forget_requests();
+}
+
+/// Who is no trusted proxy can name no other address.
+fn strangers_ask_for_themselves() {
+    let list =
+        |query: &str| http::get(&format!("https://registry.test/mirrorlist?repo=fedora{query}"), &[]).text();
+    assert!(list("").lines().next().unwrap().ends_with("country = DE"), "{}", list(""));
+    assert_eq!(list("&ip=203.0.113.5"), list(""));
+    // A single image is of its own platform, or of none.
+    let single =
+        |arch| http::get(&format!("https://registry.test/mirrorlist?repo=single&arch={arch}"), &[]).status;
+    assert_eq!((single("x86_64"), single("aarch64")), (200, 404));
+}
+
+fn former_names_are_answered(world: &World<'_>) {
+    let status = || http::get("https://registry.test/v2/former/manifests/latest", &[]).status;
+    assert_eq!(status(), 404);
+    world.portolan.done("content alias former fedora --for 1h");
+    assert!(wait_for(SEEN_WITHIN, || status() == 200));
+    let aliases = world.portolan.json("content aliases");
+    let listed = aliases.as_array().unwrap().iter().find(|it| it["alias"] == "former").unwrap();
+    assert!(listed["repository"] == "fedora" && listed["expires_at"].is_string(), "{listed}");
+    assert!(
+        world
+            .portolan
+            .run("content unalias old/fedora")
+            .expect_failure()
+            .contains("comes from MirrorManager")
+    );
+    world.portolan.done("content unalias former");
+    assert!(wait_for(SEEN_WITHIN, || status() == 404));
+}
+
+/// The lines that take the place of report_mirror.
+fn a_mirror_reports(world: &World<'_>, mirror: &Nginx) {
+    let token = world.portolan.done("host token create de.mirror.test");
+    let token = token.split_whitespace().find(|it| it.len() > 30).expect("a token");
+    let place = world::place(&mirror.root());
+    let lines = step("sh").replace("TOKEN=…", &format!("TOKEN={token}"));
+    let lines = lines.replace("/var/www/html/containers", place.to_str().unwrap());
+    let lines = lines
+        .replace("registry.example.org", "registry.test")
+        .replace("mirror.example.org", "de.mirror.test");
+    let mut sh = command("dash");
+    sh.args(["-e", "-c", &lines]);
+    let answer = finish(sh).expect_success();
+    assert!(answer.contains("\"message\""), "{answer}");
+}
 
 /// By what MirrorManager's clients ask for: a repository and an architecture, or a file of the tree.
 fn clients_download(world: &World<'_>, image: &Image) {
@@ -100,4 +204,37 @@ fn clients_download(world: &World<'_>, image: &Image) {
         let bytes = librepo::download(world.namespace, &text, name);
         assert_eq!(image::digest(&bytes).replace(':', "-"), name, "by librepo");
     }
+}
+
+/// `make test-tls` runs it.
+#[cfg(feature = "pg-tls")]
+#[test]
+fn the_import_reads_by_tls() {
+    namespace::enter(|namespace| {
+        let world = World::new(namespace, Engine::Sqlite);
+        Image::new("fedora", "amd64", &LAYERS).push(origin::URL, "fedora", "latest");
+        world.publish();
+        let mut postgres = Postgres::start(namespace);
+        postgres.query("postgres", "CREATE DATABASE mirrormanager");
+        postgres.query("mirrormanager", FIXTURE);
+        postgres.query("mirrormanager", NETWORK);
+        let name = "token.test";
+        postgres.listen_with_tls(name, &namespace.authority.issue(&[name]));
+        let authority = namespace.folder.join("authority.pem");
+        std::fs::write(&authority, namespace.authority.certificate()).unwrap();
+        let import = |host: &str, options: &str| {
+            let url = format!("postgres://portolan@{host}/mirrormanager?{options}");
+            world.portolan.run(&format!("import mirrormanager --database-url {url} --category Containers"))
+        };
+        let trusted = format!("sslmode=verify-full&sslrootcert={}", authority.display());
+        let wrong_name = import("192.0.2.6", &trusted).expect_failure();
+        assert!(wrong_name.contains("certificate"), "{wrong_name}");
+        let plain = import(name, "sslmode=disable").expect_failure();
+        assert!(plain.contains("pg_hba.conf"), "{plain}");
+        let other = authority.with_file_name("portolan").join("portolan.toml");
+        import(name, &format!("sslmode=verify-full&sslrootcert={}", other.display())).expect_failure();
+        assert_eq!(world.portolan.json("host list").as_array().unwrap().len(), 0);
+        import(name, &trusted).expect_success();
+        assert_eq!(world.portolan.json("host show de.mirror.test")["mirrormanager_id"], 1);
+    });
 }

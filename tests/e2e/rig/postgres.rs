@@ -9,6 +9,8 @@ use super::program::{Program, command, finish, run};
 pub(crate) struct Postgres {
     folder: PathBuf,
     program: Option<Program>,
+    /// Settings of the server beside the usual ones.
+    settings: Vec<String>,
 }
 
 impl Postgres {
@@ -22,7 +24,7 @@ impl Postgres {
         initdb.arg("--pgdata").arg(folder.join("data"));
         initdb.args(["--username=portolan", "--auth=trust", "--no-sync", "--encoding=UTF8", "--locale=C"]);
         finish(initdb).expect_success();
-        let mut postgres = Postgres { folder, program: None };
+        let mut postgres = Postgres { folder, program: None, settings: vec!["listen_addresses=".to_owned()] };
         postgres.start_again();
         postgres.query("postgres", "CREATE DATABASE portolan");
         postgres
@@ -48,12 +50,32 @@ impl Postgres {
     pub(crate) fn start_again(&mut self) {
         let mut server = as_postgres("postgres");
         server.arg("-D").arg(self.folder.join("data")).arg("-k").arg(&self.folder);
-        server.args(["-c", "listen_addresses=", "-c", "fsync=off"]);
+        server.args(["-c", "fsync=off"]);
+        for setting in &self.settings {
+            server.args(["-c", setting]);
+        }
         let mut program = Program::start("postgres", &self.folder, server);
         program.wait_until("answer to a query", || {
             psql(&self.folder, "portolan", "postgres", &["--command", "SELECT 1"]).is_some()
         });
         self.program = Some(program);
+    }
+
+    /// From now on it also listens at this name's address, by TLS only.
+    #[cfg(feature = "pg-tls")]
+    pub(crate) fn listen_with_tls(&mut self, name: &str, identity: &super::ca::Identity) {
+        self.stop();
+        let data = self.folder.join("data");
+        for (from, to) in [(&identity.certificate, "server.crt"), (&identity.key, "server.key")] {
+            fs::copy(from, data.join(to)).expect("PostgreSQL's certificate");
+            let to = data.join(to);
+            run("chown", &["postgres:postgres", to.to_str().expect("a path in UTF-8")]);
+            run("chmod", &["600", to.to_str().expect("a path in UTF-8")]);
+        }
+        fs::write(data.join("pg_hba.conf"), "local all all trust\nhostssl all all 0.0.0.0/0 trust\n")
+            .expect("who may connect");
+        self.settings = vec![format!("listen_addresses={name}"), "ssl=on".to_owned()];
+        self.start_again();
     }
 
     /// Asks one question of a database and gives the answer as `psql` prints it, without heads.

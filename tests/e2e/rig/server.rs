@@ -27,6 +27,8 @@ pub(crate) struct Request {
     pub(crate) authorization: Option<String>,
     /// Header `User-Agent`, or nothing.
     pub(crate) agent: String,
+    /// What was posted.
+    pub(crate) body: Vec<u8>,
     /// The status that was sent.
     pub(crate) status: u16,
 }
@@ -199,15 +201,18 @@ fn read_request(stream: &mut impl BufRead) -> io::Result<Request> {
         return Err(io::ErrorKind::InvalidData.into());
     };
     let (method, path) = (method.to_owned(), path.to_owned());
-    let mut request =
-        Request { method, path, range: None, authorization: None, agent: String::new(), status: 0 };
+    let (agent, body) = (String::new(), Vec::new());
+    let mut request = Request { method, path, range: None, authorization: None, agent, body, status: 0 };
+    let mut length = 0;
     loop {
         let mut line = String::new();
         if stream.read_line(&mut line)? == 0 || line == "\r\n" {
+            stream.take(length).read_to_end(&mut request.body)?;
             return Ok(request);
         }
         let Some((name, value)) = line.split_once(':') else { continue };
         match name.to_ascii_lowercase().as_str() {
+            "content-length" => length = value.trim().parse().map_err(io::Error::other)?,
             "range" => request.range = Some(value.trim().to_owned()),
             "user-agent" => request.agent = value.trim().to_owned(),
             "authorization" => request.authorization = Some(value.trim().to_owned()),
