@@ -29,6 +29,9 @@ pub use self::{
 /// The most URLs in one document, written or read.
 pub const RESOURCES_LIMIT: usize = 1000;
 
+/// The query with which a client of ours asks the last URL of a metalink, the service's own: it has tried the others.
+pub const LAST_RESORT: &str = "mirrors=tried";
+
 /// The longest name of a file, in bytes.
 const NAME_LIMIT: usize = 255;
 

@@ -62,6 +62,8 @@ pub enum Start {
     Resume,
     /// A range with an end, or several: parallel chunks and lazy pulls. It says nothing of failures.
     Part,
+    /// Whatever is asked for, by a client that has tried the mirrors of the metalink and says so.
+    LastResort,
 }
 
 /// What a client gets this time.
@@ -137,7 +139,7 @@ impl Repeats {
         self.answers.add(now / 60);
         let window = match start {
             Start::Part => return Attempt::Place(0),
-            Start::Beginning => self.config.window,
+            Start::Beginning | Start::LastResort => self.config.window,
             Start::Resume => self.config.resume_window,
         };
         let key = self.key(address, user_agent, digest);
@@ -148,7 +150,8 @@ impl Repeats {
         // Round and round, also after so many that the number begins again: 0 is who never came before.
         let count = before.map_or(0, |it| it.count.checked_add(1).unwrap_or(1));
         Entry { mark, time: now, count }.write(slot);
-        let falls_back = count > 0 && start == Start::Beginning && self.spend_fallback(address, now / 60);
+        let failed = start == Start::LastResort || (start == Start::Beginning && count > 0);
+        let falls_back = failed && self.spend_fallback(address, now / 60);
         if falls_back { Attempt::Fallback } else { Attempt::Place(usize::from(count)) }
     }
 
@@ -276,6 +279,15 @@ mod tests {
             assert_eq!(rig.ask("192.0.2.1", 1, Start::Part, 0), Attempt::Place(0));
         }
         assert_eq!(rig.ask("192.0.2.1", 1, Start::Beginning, 0), Attempt::Place(0));
+    }
+
+    #[test]
+    fn who_has_tried_all_mirrors_gets_the_fallback_while_its_budget_lasts() {
+        let rig = Rig::new();
+        for _ in 0..RepeatConfig::default().fallbacks_per_address {
+            assert_eq!(rig.ask("192.0.2.1", 1, Start::LastResort, 0), Attempt::Fallback);
+        }
+        assert!(matches!(rig.ask("192.0.2.1", 1, Start::LastResort, 0), Attempt::Place(1..)));
     }
 
     #[test]

@@ -219,7 +219,9 @@ fn attempt(
     at: i64,
 ) -> Attempt {
     let user_agent = request.headers().get(header::USER_AGENT).map_or(&b""[..], HeaderValue::as_bytes);
-    state.repeats.attempt(*address, user_agent, &blob.name(), ranges.start(), at)
+    let start =
+        if request.query_string() == metalink::LAST_RESORT { Start::LastResort } else { ranges.start() };
+    state.repeats.attempt(*address, user_agent, &blob.name(), start, at)
 }
 
 /// Sends the client to a host, and tells metalink-aware ones (RFC 6249) of others.
