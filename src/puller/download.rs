@@ -14,7 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::piece::{Piece, Plan};
+use super::piece::{Piece, Plan, Wrong};
 use request::Request;
 use source::Standing;
 pub(crate) use source::{Source, Trouble};
@@ -47,8 +47,9 @@ pub(crate) const SOURCES_AT_ONCE: usize = 3;
 const REQUEST_LEAST: u64 = 4 * 1024 * 1024;
 const REQUEST_MOST: u64 = 32 * 1024 * 1024;
 
-/// How many requests each source gets of a blob in pieces, so that the faster one can take more of them.
-const REQUESTS_EACH: u64 = 4;
+/// So many requests each source gets of what is not asked for yet of a blob in pieces: the faster one takes more of
+/// them, and as they grow shorter, all end at about the same time.
+const REQUESTS_EACH: u64 = 2;
 
 /// So many bytes are progress: a failure after them is the source's first.
 const PROGRESS: u64 = 1024 * 1024;
@@ -88,18 +89,30 @@ pub(crate) struct Download {
     sources: Vec<Standing>,
     running: BTreeMap<u32, Request>,
     next_id: u32,
+    /// Several sources have sent the same bytes for a piece, and they were wrong.
+    doubts_pieces: bool,
 }
 
 impl Download {
     /// `sources` are best first.
     pub(crate) fn new(plan: Plan, sources: Vec<Source>) -> Self {
+        Self::with(plan, sources.into_iter().map(Standing::new).collect())
+    }
+
+    fn with(plan: Plan, sources: Vec<Standing>) -> Self {
         let piece = |number| Piece::new(plan.range(number), plan.digest(number));
         let pieces = (0..plan.count()).map(piece).collect();
-        let sources = sources.into_iter().map(Standing::new).collect();
+        let running = BTreeMap::new();
         let mut download =
-            Self { plan, pieces, first_open: 0, sources, running: BTreeMap::new(), next_id: 0 };
+            Self { plan, pieces, first_open: 0, sources, running, next_id: 0, doubts_pieces: false };
         download.advance();
         download
+    }
+
+    /// Begins anew by another plan. What the sources did by the one before is forgiven.
+    pub(crate) fn start_again(&mut self, plan: Plan) {
+        let sources = self.sources.drain(..).map(Standing::forgive).collect();
+        *self = Self::with(plan, sources);
     }
 
     /// Takes over bytes that an earlier run left at `offset`, in order from the blob's start on. Wrong pieces are
@@ -175,8 +188,7 @@ impl Download {
         let open = &self.pieces[self.first_open..];
         let first = open.iter().position(is_open)?;
         let start = open[first].end();
-        let whole = self.pieces.len() == 1;
-        let most = if whole { u64::MAX } else { self.request_size() };
+        let most = self.request_size();
         let run = open[first..].iter().take_while(|it| is_open(it));
         // Behind the first piece, only those that are empty: an answer is one stream of bytes.
         let run = run.enumerate().take_while(|(number, it)| *number == 0 || it.end() == it.range().start);
@@ -185,9 +197,16 @@ impl Download {
         Some(start..end.unwrap_or(open[first].range().end))
     }
 
+    /// How many bytes to ask for at most: all, where they come from one source.
     fn request_size(&self) -> u64 {
-        let share = self.plan.size() / (SOURCES_AT_ONCE as u64 * REQUESTS_EACH);
-        share.clamp(REQUEST_LEAST, REQUEST_MOST)
+        let is_of_use = |it: &&Standing| it.out.is_none() && !it.ignores_range && !it.source.is_service;
+        let sources = self.sources.iter().filter(is_of_use).count().min(SOURCES_AT_ONCE) as u64;
+        if sources < 2 || !self.is_in_pieces() {
+            return u64::MAX;
+        }
+        let asked: u64 = self.running.values().map(|it| it.range.end - it.at).sum();
+        let open = (self.plan.size() - self.taken()).saturating_sub(asked);
+        (open / (sources * REQUESTS_EACH)).clamp(REQUEST_LEAST, REQUEST_MOST)
     }
 
     fn ask(&mut self, source: usize, range: Range<u64>, overtakes: Option<u32>, now: Instant) -> Ask {
@@ -236,8 +255,8 @@ impl Download {
         let taken: usize = writes.iter().map(|it| it.1.len()).sum();
         self.sources[source].advance(taken as u64);
         delivered.writes = writes;
-        for (number, senders) in wrong {
-            self.blame(number, &senders, &mut delivered.cancelled, now);
+        for (number, wrong) in wrong {
+            self.blame(number, &wrong, &mut delivered.cancelled, now);
         }
         self.drop_overtaken(id, &mut delivered.cancelled, now);
         delivered
@@ -248,9 +267,8 @@ impl Download {
         self.running.get(&id).is_none_or(|it| it.at >= it.range.end)
     }
 
-    /// Gives bytes to the pieces they belong to. Returns what was taken and, of pieces that turned out wrong, the
-    /// senders.
-    fn accept(&mut self, offset: u64, bytes: &[u8], sender: usize) -> (Writes, Vec<(usize, Vec<usize>)>) {
+    /// Gives bytes to the pieces they belong to. Returns what was taken, and the pieces that turned out wrong.
+    fn accept(&mut self, offset: u64, bytes: &[u8], sender: usize) -> (Writes, Vec<(usize, Wrong)>) {
         let (mut writes, mut wrong) = (Vec::new(), Vec::new());
         let last = offset + (bytes.len() as u64).saturating_sub(1);
         for number in self.plan.piece_at(offset)..=self.plan.piece_at(last) {
@@ -259,8 +277,8 @@ impl Download {
             let skip = usize::try_from(start - offset).unwrap_or(usize::MAX).min(bytes.len());
             let Some(taken) = piece.take(start, &bytes[skip..], sender) else { continue };
             writes.push((at, taken.start + skip..taken.end + skip));
-            if let Some(Err(senders)) = piece.judge() {
-                wrong.push((number, senders));
+            if let Some(Err(found)) = piece.judge() {
+                wrong.push((number, found));
             }
         }
         self.advance();
@@ -268,7 +286,9 @@ impl Download {
     }
 
     /// A wrong piece. Of one sender: that one lies. Of several: nobody knows which, and all count as failed.
-    fn blame(&mut self, piece: usize, senders: &[usize], cancelled: &mut Vec<u32>, now: Instant) {
+    fn blame(&mut self, piece: usize, wrong: &Wrong, cancelled: &mut Vec<u32>, now: Instant) {
+        let Wrong { senders, again } = wrong;
+        self.doubts_pieces |= *again && self.is_in_pieces();
         let range = self.pieces[piece].range();
         let reason = format!("it sent wrong bytes, in {}-{}", range.start, range.end);
         let of = |it: &Request| senders.contains(&it.source);
@@ -277,11 +297,15 @@ impl Download {
         cancelled.extend(ids);
         for &sender in senders {
             let Some(source) = self.sources.get_mut(sender) else { continue }; // an earlier run
-            let trouble = match senders {
+            let trouble = match senders[..] {
                 [_] => Trouble::Final(reason.clone()),
                 _ => Trouble::Passing(format!("{reason}, or another source did")),
             };
             source.strike(trouble, u64::MAX, now);
+        }
+        if let [liar] = senders[..] {
+            let begun = |it: &&mut Piece| !it.done && it.senders.contains(&liar);
+            self.pieces.iter_mut().filter(begun).for_each(Piece::restart);
         }
     }
 

@@ -10,19 +10,29 @@ use futures_util::{
 use tokio::time::{Duration, MissedTickBehavior, interval};
 use tokio_util::bytes::Bytes;
 
-use super::download::{Ask, Delivered, Download, Source, Trouble};
+use super::{
+    download::{Ask, Delivered, Download, Trouble},
+    service::{Located, Service},
+    whole::Whole,
+};
 use crate::connector::{Connector, MirrorBody, Outcome};
 
 /// How often it is looked whether requests stand still.
 const TICK: Duration = Duration::from_millis(100);
+
+/// So much of a target is read at once.
+const CHUNK: usize = 256 * 1024;
 
 /// Where the bytes of a blob go.
 pub(super) trait Target {
     /// Bytes that belong at `offset`. They are not verified yet.
     fn write(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()>;
 
-    /// Bytes were written, the last ones of them from `sender`.
-    fn advanced(&mut self, download: &Download, sender: &Source);
+    /// Bytes that were written at `offset`, as many as `bytes` takes.
+    fn read(&self, offset: u64, bytes: &mut [u8]) -> io::Result<()>;
+
+    /// Bytes were written.
+    fn advanced(&mut self, download: &Download) -> io::Result<()>;
 
     /// Does anybody still want the blob?
     fn is_wanted(&mut self) -> bool {
@@ -57,8 +67,59 @@ enum Step {
     Read(MirrorBody),
 }
 
-/// Fetches what is missing of a blob.
+/// Fetches what is missing of a blob. Then all of it is in `target`, and has the right digest.
 pub(super) async fn fetch(
+    service: &Service,
+    located: &Located,
+    download: &mut Download,
+    target: &mut impl Target,
+) -> Result<(), FetchError> {
+    let result = if download.is_in_pieces() {
+        by_pieces(service, located, download, target).await
+    } else {
+        work(&service.connector, located.size(), download, target).await
+    };
+    service.learn(download);
+    result
+}
+
+/// Right pieces need not be the right blob, and right bytes may be refused by wrong hashes of pieces. The blob's
+/// digest decides: where the hashes are wrong, it goes on without them.
+async fn by_pieces(
+    service: &Service,
+    located: &Located,
+    download: &mut Download,
+    target: &mut impl Target,
+) -> Result<(), FetchError> {
+    let mut whole = Whole::new(located.digest, target);
+    let result = work(&service.connector, located.size(), download, &mut whole).await;
+    let kept = match result {
+        Ok(()) => match whole.judge(located.size()).await? {
+            true => return Ok(()),
+            false => 0,
+        },
+        Err(FetchError::Lost(_)) if download.doubts_pieces() => download.verified(),
+        Err(error) => return Err(error),
+    };
+    tracing::warn!(digest = %located.digest, "the registry has wrong hashes of its pieces; it goes without them");
+    service.distrust_pieces(located.digest);
+    download.start_again(located.whole());
+    resume(download, target, kept)?;
+    work(&service.connector, located.size(), download, target).await
+}
+
+/// Takes over what is in `target` already, up to `end`; `download` judges it.
+pub(super) fn resume(download: &mut Download, target: &impl Target, end: u64) -> io::Result<()> {
+    let mut chunk = vec![0; CHUNK];
+    for offset in (0..end).step_by(CHUNK) {
+        let length = usize::try_from(end - offset).unwrap_or(CHUNK).min(CHUNK);
+        target.read(offset, &mut chunk[..length])?;
+        download.resume(offset, &chunk[..length]);
+    }
+    Ok(())
+}
+
+async fn work(
     connector: &Connector,
     size: u64,
     download: &mut Download,
@@ -147,14 +208,11 @@ fn take(
             Ok(None)
         }
         Heard::Bytes(body, bytes) => {
-            let sender = download.sender(id).cloned();
             let Delivered { writes, cancelled } = download.deliver(id, &bytes, now);
             for (offset, range) in writes {
                 target.write(offset, &bytes[range])?;
             }
-            if let Some(sender) = sender {
-                target.advanced(download, &sender);
-            }
+            target.advanced(download)?;
             cancel(handles, &cancelled);
             if download.is_through(id) {
                 download.end(id, Ok(()), now);

@@ -9,8 +9,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-use super::download::Download;
-use crate::oci::{Digest, MediaType, Platform, Verifier};
+use crate::oci::{Digest, MediaType, Platform};
 
 /// Where unfinished blobs are, in the layout's folder. It goes when all are finished.
 const UNDER_WAY: &str = ".portolan";
@@ -20,9 +19,6 @@ const REF_NAME: &str = "org.opencontainers.image.ref.name";
 
 /// The longest `index.json` that is read, in bytes.
 const INDEX_LIMIT: u64 = 16 * 1024 * 1024;
-
-/// So much of a file is read at once.
-const CHUNK: usize = 256 * 1024;
 
 /// Why the layout cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -45,14 +41,6 @@ pub enum LayoutError {
         path: PathBuf,
         /// What is wrong with it.
         reason: String,
-    },
-    /// Pieces were right, but not the whole: the registry contradicts itself.
-    #[error("the bytes have the digest {found} instead of {expected}, though each piece is right")]
-    Contradiction {
-        /// What was asked for.
-        expected: Digest,
-        /// What came.
-        found: Box<Digest>,
     },
 }
 
@@ -117,7 +105,7 @@ impl Layout {
     pub(super) fn start(&self, digest: Digest) -> Result<Part, LayoutError> {
         let path = self.folder.join(UNDER_WAY).join(format!("{}.part", digest.hex()));
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
-        Ok(Part { file: file.map_err(at(&path))?, path, goal: self.path(&digest), digest })
+        Ok(Part { file: file.map_err(at(&path))?, path, goal: self.path(&digest) })
     }
 
     /// Puts an image into `index.json`, in the place of one with the same name, or of itself.
@@ -203,55 +191,27 @@ pub(super) struct Part {
     file: File,
     path: PathBuf,
     goal: PathBuf,
-    digest: Digest,
 }
 
 impl Part {
-    /// Hands what an earlier pull left to `download`, which judges it.
-    pub(super) fn resume(&self, download: &mut Download) -> Result<(), LayoutError> {
-        let mut chunk = vec![0; CHUNK];
-        let mut offset = 0;
-        loop {
-            let read = self.file.read_at(&mut chunk, offset).map_err(at(&self.path))?;
-            if read == 0 {
-                return Ok(());
-            }
-            download.resume(offset, &chunk[..read]);
-            offset += read as u64;
-        }
+    /// How far an earlier pull has come, in bytes. There may be holes.
+    pub(super) fn length(&self) -> io::Result<u64> {
+        self.file.metadata().map(|it| it.len())
+    }
+
+    pub(super) fn read(&self, offset: u64, bytes: &mut [u8]) -> io::Result<()> {
+        self.file.read_exact_at(bytes, offset)
     }
 
     pub(super) fn write(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         self.file.write_all_at(bytes, offset)
     }
 
-    /// Gives the blob its name. With `in_pieces` the whole is verified first: only its pieces were.
-    pub(super) fn finish(&self, size: u64, in_pieces: bool) -> Result<(), LayoutError> {
+    /// Gives the blob, which is verified, its name.
+    pub(super) fn finish(&self, size: u64) -> Result<(), LayoutError> {
         // An earlier pull of something that had another size by another metalink.
         self.file.set_len(size).map_err(at(&self.path))?;
-        if in_pieces {
-            self.verify()?;
-        }
         self.file.sync_all().map_err(at(&self.path))?;
         fs::rename(&self.path, &self.goal).map_err(at(&self.goal))
-    }
-
-    fn verify(&self) -> Result<(), LayoutError> {
-        let mut verifier = Verifier::new(self.digest);
-        let mut chunk = vec![0; CHUNK];
-        let mut offset = 0;
-        loop {
-            let read = self.file.read_at(&mut chunk, offset).map_err(at(&self.path))?;
-            if read == 0 {
-                break;
-            }
-            verifier.update(&chunk[..read]);
-            offset += read as u64;
-        }
-        let expected = self.digest;
-        verifier.finish().map_err(|found| {
-            let _ = fs::remove_file(&self.path); // it would be found wrong again
-            LayoutError::Contradiction { expected, found: found.into() }
-        })
     }
 }

@@ -12,6 +12,7 @@ mod pull;
 mod registry;
 mod service;
 mod trust;
+mod whole;
 
 pub use config::Config;
 pub use fetch::FetchError;

@@ -19,10 +19,9 @@ impl Plan {
         Self { size, length: size.max(1), digests: vec![digest] }
     }
 
-    #[cfg(test)]
-    /// Pieces of `length` bytes; `None` if they are not as many as the size needs.
+    /// Several pieces of `length` bytes; `None` if they are not as many as the size needs.
     pub(crate) fn pieces(size: u64, length: u64, digests: Vec<Digest>) -> Option<Self> {
-        let fits = length > 0 && size > 0 && size.div_ceil(length) == digests.len() as u64;
+        let fits = length > 0 && digests.len() > 1 && size.div_ceil(length) == digests.len() as u64;
         fits.then_some(Self { size, length, digests })
     }
 
@@ -53,6 +52,15 @@ impl Plan {
     }
 }
 
+/// A piece that is not what it should be.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Wrong {
+    /// Who has sent it.
+    pub(super) senders: Vec<usize>,
+    /// The very same bytes were refused before: perhaps it is the hash that is wrong.
+    pub(super) again: bool,
+}
+
 /// What is there of one piece. Bytes are taken in order only.
 pub(super) struct Piece {
     range: Range<u64>,
@@ -65,6 +73,8 @@ pub(super) struct Piece {
     pub(super) senders: Vec<usize>,
     /// It was wrong once, of several senders: the next time it comes from one.
     pub(super) alone: bool,
+    /// What it was instead, each time that it was wrong and of one sender.
+    refused: Vec<Digest>,
     pub(super) done: bool,
 }
 
@@ -72,7 +82,8 @@ impl Piece {
     /// Empty; one of 0 bytes is done if it has the right digest.
     pub(super) fn new(range: Range<u64>, digest: Digest) -> Self {
         let done = range.is_empty() && Verifier::new(digest).finish().is_ok();
-        Self { end: range.start, range, digest, verifier: None, senders: Vec::new(), alone: false, done }
+        let (end, senders, refused) = (range.start, Vec::new(), Vec::new());
+        Self { range, digest, end, verifier: None, senders, alone: false, refused, done }
     }
 
     pub(super) fn range(&self) -> Range<u64> {
@@ -105,21 +116,23 @@ impl Piece {
         Some(taken)
     }
 
-    /// Judges a piece that has all its bytes; `None` if it has not. A wrong one is empty again, and its senders are
-    /// returned.
-    pub(super) fn judge(&mut self) -> Option<Result<(), Vec<usize>>> {
+    /// Judges a piece that has all its bytes; `None` if it has not. A wrong one is empty again.
+    pub(super) fn judge(&mut self) -> Option<Result<(), Wrong>> {
         if self.done || self.end < self.range.end {
             return None;
         }
-        let verifier = self.verifier.take()?;
-        if verifier.finish().is_ok() {
+        let Err(found) = self.verifier.take()?.finish() else {
             self.done = true;
             return Some(Ok(()));
-        }
+        };
         let senders = self.senders.clone();
         self.restart();
         self.alone = senders.len() > 1;
-        Some(Err(senders))
+        let again = self.refused.contains(&found);
+        if !self.alone {
+            self.refused.push(found);
+        }
+        Some(Err(Wrong { senders, again }))
     }
 
     /// Forgets its bytes.
@@ -140,6 +153,7 @@ mod tests {
         assert!(Plan::pieces(10, 4, digests(2)).is_none());
         assert!(Plan::pieces(10, 0, digests(1)).is_none());
         assert!(Plan::pieces(0, 4, digests(0)).is_none());
+        assert!(Plan::pieces(4, 4, digests(1)).is_none(), "one piece is the whole, which has a digest");
         let plan = Plan::pieces(10, 4, digests(3)).unwrap();
         assert_eq!((plan.range(2), plan.piece_at(8), plan.piece_at(99)), (8..10, 2, 2));
     }
@@ -161,11 +175,20 @@ mod tests {
         let mut piece = Piece::new(0..4, Digest::of(b"abcd"));
         piece.take(0, b"ab", 0);
         piece.take(2, b"cX", 1);
-        assert_eq!(piece.judge(), Some(Err(vec![0, 1])));
+        assert_eq!(piece.judge(), Some(Err(Wrong { senders: vec![0, 1], again: false })));
         assert_eq!(piece.take(0, b"ab", 1), Some(0..2));
         assert_eq!(piece.take(2, b"cX", 0), None, "another one's");
         assert_eq!(piece.take(2, b"cd", 1), Some(0..2));
         assert_eq!(piece.judge(), Some(Ok(())));
+    }
+
+    #[test]
+    fn the_same_bytes_of_two_senders_are_noticed() {
+        let mut piece = Piece::new(0..4, Digest::of(b"abcd"));
+        for (sender, bytes, again) in [(0, b"abcX", false), (1, b"abcY", false), (2, b"abcX", true)] {
+            piece.take(0, bytes, sender);
+            assert_eq!(piece.judge(), Some(Err(Wrong { senders: vec![sender], again })));
+        }
     }
 
     #[test]

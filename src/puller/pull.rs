@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::{
     Config, Destination, ImageName, ServiceError, Wanted,
     download::{Download, Source},
-    fetch::{FetchError, Target, fetch},
+    fetch::{FetchError, Target, fetch, resume},
     layout::{Entry, Layout, LayoutError, Part},
     service::{Located, Service},
 };
@@ -24,8 +24,8 @@ pub const MANIFESTS_LIMIT: usize = 1_000;
 pub trait Observer: Sync {
     /// A blob begins, of which `there` bytes are left from an earlier pull.
     fn started(&self, transfer: &Transfer, there: u64);
-    /// `there` of its bytes are on disk, the last ones from `host`.
-    fn advanced(&self, transfer: &Transfer, there: u64, host: &str);
+    /// `there` of its bytes are on disk, and these hosts send more.
+    fn advanced(&self, transfer: &Transfer, there: u64, hosts: &[&str]);
     /// It is whole.
     fn finished(&self, transfer: &Transfer);
 }
@@ -245,19 +245,18 @@ impl<'a> Puller<'a> {
             return Ok(Pulled::known(transfer));
         }
         let (part, mut download) = (self.layout.start(digest)?, located.download());
-        part.resume(&mut download)?;
+        let mut target = ToPart { part: &part, transfer: &transfer, observer: self.observer };
+        let disk = |source| PullError::Write { digest, source };
+        resume(&mut download, &target, part.length().map_err(disk)?.min(size)).map_err(disk)?;
         let there = download.taken();
         self.observer.started(&transfer, there);
-        let mut target = ToPart { part: &part, transfer: &transfer, observer: self.observer };
-        let result = fetch(&self.service.connector, size, &mut download, &mut target).await;
-        self.service.learn(&download);
-        result.map_err(|error| match error {
-            FetchError::Write(source) => PullError::Write { digest, source },
+        let fetched = fetch(&self.service, &located, &mut download, &mut target).await;
+        fetched.map_err(|error| match error {
+            FetchError::Write(source) => disk(source),
             other => PullError::Lost { kind, digest, reason: other.to_string() },
         })?;
-        let in_pieces = located.plan.count() > 1;
-        let finished = tokio::task::spawn_blocking(move || part.finish(size, in_pieces)).await;
-        finished.map_err(|error| PullError::Write { digest, source: io::Error::other(error) })??;
+        let finished = tokio::task::spawn_blocking(move || part.finish(size)).await;
+        finished.map_err(|error| disk(io::Error::other(error)))??;
         self.observer.finished(&transfer);
         Ok(Pulled::new(transfer, there, &download))
     }
@@ -289,8 +288,14 @@ impl Target for ToPart<'_> {
         self.part.write(offset, bytes)
     }
 
-    fn advanced(&mut self, download: &Download, sender: &Source) {
-        self.observer.advanced(self.transfer, download.taken(), sender.host());
+    fn read(&self, offset: u64, bytes: &mut [u8]) -> io::Result<()> {
+        self.part.read(offset, bytes)
+    }
+
+    fn advanced(&mut self, download: &Download) -> io::Result<()> {
+        let hosts: Vec<&str> = download.list_senders().map(Source::host).collect();
+        self.observer.advanced(self.transfer, download.taken(), &hosts);
+        Ok(())
     }
 }
 

@@ -1,7 +1,7 @@
 //! The registry that the user has named: it says by metalink, over TLS, what a file is and who has it.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     path::PathBuf,
     sync::{Mutex, PoisonError},
     time::{Duration, Instant},
@@ -37,7 +37,7 @@ const PAUSE: Duration = Duration::from_millis(300);
 /// A host that has failed goes behind the others for so long.
 const MEMORY: Duration = Duration::from_secs(60);
 
-/// Of so many failed hosts it is remembered; then the oldest is forgotten.
+/// Of so many failed hosts, and blobs with wrong pieces, it is remembered; then the oldest is forgotten.
 const MEMORY_LIMIT: usize = 1_000;
 
 /// Why the registry does not say where a file is.
@@ -88,6 +88,11 @@ impl Located {
     pub(super) fn download(&self) -> Download {
         Download::new(self.plan.clone(), self.sources.clone())
     }
+
+    /// How it is verified without pieces.
+    pub(super) fn whole(&self) -> Plan {
+        Plan::whole(self.size(), self.digest)
+    }
 }
 
 /// One registry, and what was learnt of the mirrors it names.
@@ -98,6 +103,8 @@ pub(super) struct Service {
     pub(super) trust: Trust,
     /// Hosts that have failed, and when.
     failed: Mutex<HashMap<String, Instant>>,
+    /// Blobs for which the registry has wrong hashes of pieces, the oldest first.
+    wrong_pieces: Mutex<VecDeque<Digest>>,
 }
 
 impl Service {
@@ -107,7 +114,15 @@ impl Service {
         let guard = Guard::new(config.allow_networks.iter().copied());
         let connector = Connector::for_client(guard, &base, config.ca_file.as_deref(), USER_AGENT, TIMEOUT)?;
         let trust = Trust::load(&config.signed_by)?;
-        Ok(Self { registry: registry.clone(), base, connector, trust, failed: Mutex::default() })
+        let registry = registry.clone();
+        Ok(Self {
+            registry,
+            base,
+            connector,
+            trust,
+            failed: Mutex::default(),
+            wrong_pieces: Mutex::default(),
+        })
     }
 
     /// Where a manifest is, and what a tag means now.
@@ -170,7 +185,25 @@ impl Service {
             return Err(wrong(format!("it is of {}", document.digest())));
         }
         let sources = self.list_sources(&document);
-        Ok(Located { digest: document.digest(), plan: plan(&document), sources })
+        Ok(Located { digest: document.digest(), plan: self.plan(&document), sources })
+    }
+
+    /// How the file can be verified.
+    fn plan(&self, document: &Document) -> Plan {
+        let (size, digest) = (document.size(), document.digest());
+        let wrong = self.wrong_pieces.lock().unwrap_or_else(PoisonError::into_inner);
+        let pieces = document.pieces().filter(|_| !wrong.contains(&digest));
+        let plan = pieces.and_then(|it| Plan::pieces(size, it.length(), it.digests().collect()));
+        plan.unwrap_or_else(|| Plan::whole(size, digest))
+    }
+
+    /// From now on verifies this blob only as a whole.
+    pub(super) fn distrust_pieces(&self, digest: Digest) {
+        let mut wrong = self.wrong_pieces.lock().unwrap_or_else(PoisonError::into_inner);
+        if wrong.len() >= MEMORY_LIMIT {
+            wrong.pop_front();
+        }
+        wrong.push_back(digest);
     }
 
     /// In the document's order, but those that have failed lately go behind the others.
@@ -178,8 +211,10 @@ impl Service {
         let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
         failed.retain(|_, at| at.elapsed() < MEMORY);
         let source = |it: &metalink::Resource| {
-            let url = it.url.as_str().to_owned();
-            let is_service = Url::parse(&url).is_ok_and(|it| it.origin() == self.base.origin());
+            let url = it.url.as_str();
+            let is_service = Url::parse(url).is_ok_and(|it| it.origin() == self.base.origin());
+            // It is asked last, and shall not send us to a mirror again.
+            let url = if is_service { format!("{url}?{}", metalink::LAST_RESORT) } else { url.to_owned() };
             Source { url, is_service }
         };
         let mut sources: Vec<Source> = document.resources().iter().map(source).collect();
@@ -206,9 +241,4 @@ impl Config {
         let some = "localhost".parse().expect("it is a registry's name");
         Service::new(&some, self).map(drop)
     }
-}
-
-/// How the file of a metalink can be verified.
-fn plan(document: &Document) -> Plan {
-    Plan::whole(document.size(), document.digest())
 }

@@ -4,13 +4,14 @@
 use std::{
     collections::VecDeque,
     fs, io,
+    ops::Range,
     path::PathBuf,
     sync::{Mutex, PoisonError},
 };
 
 use super::{
     ServiceError,
-    download::{Download, Source},
+    download::Download,
     fetch::{FetchError, Target, fetch},
     service::{Located, Service},
 };
@@ -139,16 +140,8 @@ impl Service {
         let too_long = || failed(FetchError::Lost(format!("{} has more than {limit} bytes", located.digest)));
         let length = usize::try_from(size).ok().filter(|_| size <= limit).ok_or_else(too_long)?;
         let mut target = ToMemory(vec![0; length]);
-        let mut download = located.download();
-        let fetched = fetch(&self.connector, size, &mut download, &mut target).await;
-        self.learn(&download);
-        fetched.map_err(failed)?;
-        let is_it = Digest::of(&target.0) == located.digest; // more than its pieces are
-        if is_it {
-            Ok(target.0)
-        } else {
-            Err(failed(FetchError::Lost("its pieces are not the whole".to_owned())))
-        }
+        fetch(self, &located, &mut located.download(), &mut target).await.map_err(failed)?;
+        Ok(target.0)
     }
 }
 
@@ -157,11 +150,22 @@ struct ToMemory(Vec<u8>);
 
 impl Target for ToMemory {
     fn write(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        let start = usize::try_from(offset).unwrap_or(usize::MAX);
-        let place = self.0.get_mut(start..start.saturating_add(bytes.len()));
+        let place = self.0.get_mut(range(offset, bytes));
         place.ok_or(io::ErrorKind::FileTooLarge)?.copy_from_slice(bytes);
         Ok(())
     }
 
-    fn advanced(&mut self, _: &Download, _: &Source) {}
+    fn read(&self, offset: u64, bytes: &mut [u8]) -> io::Result<()> {
+        bytes.copy_from_slice(self.0.get(range(offset, bytes)).ok_or(io::ErrorKind::UnexpectedEof)?);
+        Ok(())
+    }
+
+    fn advanced(&mut self, _: &Download) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn range(offset: u64, bytes: &[u8]) -> Range<usize> {
+    let start = usize::try_from(offset).unwrap_or(usize::MAX);
+    start..start.saturating_add(bytes.len())
 }

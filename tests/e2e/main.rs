@@ -36,6 +36,7 @@ mod agent_memory;
 #[cfg(feature = "amqp")]
 mod bus;
 mod changing_origin;
+mod client_pieces;
 mod client_pull;
 mod closure;
 mod command_line;

@@ -15,7 +15,7 @@ use crate::{
 
 /// The look of one file, on 80 columns too; the prefix says which, the message is the host that sends it.
 const BAR: &str =
-    "{prefix:17!} {msg:22!} {wide_bar} {bytes:>10}/{total_bytes:>10} {binary_bytes_per_sec:>12}";
+    "{prefix:17!} {wide_bar} {percent:>3}% of {total_bytes:>10} {binary_bytes_per_sec:>12} {msg:20!}";
 
 /// Writes to standard error, so that `--json` has standard output for itself.
 pub(super) enum Bars {
@@ -50,14 +50,18 @@ impl Observer for Bars {
         running.lock().unwrap_or_else(PoisonError::into_inner).insert(transfer.digest, bar);
     }
 
-    fn advanced(&self, transfer: &Transfer, there: u64, host: &str) {
+    fn advanced(&self, transfer: &Transfer, there: u64, hosts: &[&str]) {
         let Self::Bars { running, .. } = self else { return };
         let running = running.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(bar) = running.get(&transfer.digest) {
-            bar.set_position(there);
-            if bar.message() != host {
-                bar.set_message(host.to_owned());
-            }
+        let Some(bar) = running.get(&transfer.digest) else { return };
+        bar.set_position(there);
+        let message = match hosts {
+            [] => return,
+            [host] => (*host).to_owned(),
+            [first, others @ ..] => format!("{first} + {}", others.len()),
+        };
+        if bar.message() != message {
+            bar.set_message(message);
         }
     }
 

@@ -25,7 +25,7 @@ use super::counters::{Counters, add, count};
 use crate::{
     oci::Digest,
     puller::{
-        download::{Download, Source},
+        download::Download,
         fetch::{Target, fetch},
         service::{Located, Service, ServiceError},
     },
@@ -137,10 +137,8 @@ impl Store {
         let _permit = self.permits.acquire().await.expect("it is never closed");
         add(&self.counters.running, 1);
         let mut download = located.download();
-        let in_pieces = located.plan.count() > 1;
-        let mut target = ToBlob { blob: &blob, in_pieces, unread_since: None, is_broken: false };
-        let result = fetch(&service.connector, blob.size, &mut download, &mut target).await;
-        service.learn(&download);
+        let mut target = ToBlob { blob: &blob, unread_since: None, is_broken: false };
+        let result = fetch(&service, &located, &mut download, &mut target).await;
         for (source, bytes) in download.list_taken() {
             let counter =
                 if source.is_service { &self.counters.service_bytes } else { &self.counters.mirror_bytes };
@@ -205,7 +203,6 @@ impl Blob {
 /// Writes into a blob's file and tells its readers what they may have.
 struct ToBlob<'a> {
     blob: &'a Blob,
-    in_pieces: bool,
     unread_since: Option<Instant>,
     /// What was sent turned out wrong.
     is_broken: bool,
@@ -216,14 +213,22 @@ impl Target for ToBlob<'_> {
         self.blob.file.write_all_at(bytes, offset)
     }
 
-    fn advanced(&mut self, download: &Download, _: &Source) {
-        let held_back = if self.in_pieces { 0 } else { download.contiguous().saturating_sub(HELD_BACK) };
-        let ready = download.verified().max(held_back);
+    fn read(&self, offset: u64, bytes: &mut [u8]) -> io::Result<()> {
+        self.blob.file.read_exact_at(bytes, offset)
+    }
+
+    /// The last piece waits until the whole is verified.
+    fn advanced(&mut self, download: &Download) -> io::Result<()> {
+        let ready = match download.is_in_pieces() {
+            true => download.verified(),
+            false => download.contiguous().saturating_sub(HELD_BACK),
+        };
         let told = self.blob.progress.borrow().ready;
-        self.is_broken |= ready < told;
-        if ready > told {
+        self.is_broken |= download.contiguous() < told;
+        if ready > told && !download.is_done() {
             self.blob.progress.send_modify(|it| it.ready = ready);
         }
+        Ok(())
     }
 
     fn is_wanted(&mut self) -> bool {

@@ -71,6 +71,11 @@ impl Standing {
         }
     }
 
+    /// As if nothing had gone wrong with it.
+    pub(super) fn forgive(self) -> Self {
+        Self { taken: self.taken, rate: self.rate, ..Self::new(self.source) }
+    }
+
     /// May it be asked now?
     pub(super) fn is_free(&self, now: Instant) -> bool {
         self.out.is_none() && !self.busy && self.rest_until.is_none_or(|it| it <= now)

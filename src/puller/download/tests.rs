@@ -209,6 +209,44 @@ fn a_flipped_byte_costs_its_piece_only() {
     assert!(troubles.any(|it| it.1.contains("wrong bytes")));
 }
 
+/// Pieces of 1 MiB, of which the fourth has a wrong hash.
+fn wrong_plan(blob: &[u8]) -> Plan {
+    let mut digests: Vec<Digest> = blob.chunks(MIB as usize).map(Digest::of).collect();
+    digests[3] = Digest::of(b"wrong");
+    Plan::pieces(blob.len() as u64, MIB, digests).unwrap()
+}
+
+#[test]
+fn wrong_hashes_of_pieces_blame_nobody_for_good() {
+    let blob = blob(20 * MIB);
+    for (count, service) in [(3, false), (2, true), (1, true)] {
+        let manners = vec![Good(10 * MIB); count];
+        let download = Download::new(wrong_plan(&blob), sources(count, service));
+        let Played { mut download, written, sent, .. } = play_from(download, &blob, &manners);
+        assert!(download.is_lost() && download.doubts_pieces(), "{:?}", sent);
+        assert_eq!(download.verified(), 3 * MIB);
+        download.start_again(plan(&blob, None));
+        download.resume(0, &written[..3 * MIB as usize]);
+        let mut again = play_from(download, &blob, &manners);
+        again.written[..3 * MIB as usize].copy_from_slice(&written[..3 * MIB as usize]);
+        let again = again.expect_good(&blob);
+        assert_eq!(again.sent.iter().sum::<u64>(), 17 * MIB);
+        assert_eq!(again.download.list_troubles().count(), 0);
+    }
+}
+
+#[test]
+fn liars_do_not_make_pieces_doubted() {
+    let blob = blob(5 * MIB);
+    for manners in [&[Flips(MIB), Flips(MIB + 1), Flips(MIB + 2)][..], &[Absent, Refuses, Cuts(1000)]] {
+        let played = play(&blob, Some(MIB), manners);
+        assert!(played.download.is_lost() && !played.download.doubts_pieces());
+    }
+    // Two that lie alike do, but one that is good is enough to do without that.
+    let played = play(&blob, Some(MIB), &[Flips(9), Flips(9), Good(MIB)]).expect_good(&blob);
+    assert!(played.download.doubts_pieces());
+}
+
 #[test]
 fn wrong_bytes_of_one_of_two_senders_are_found() {
     let blob = blob(4 * MIB);
@@ -227,6 +265,20 @@ fn a_large_blob_comes_from_three_mirrors_at_once() {
     let faster = one.as_secs_f64() / played.took.as_secs_f64();
     assert!(faster > 2.7, "only {faster} times faster: {:?}", played.sent);
     assert_eq!(played.sent[3], 0);
+    // Requests that grow shorter: all end at about the same time.
+    let ideal = one.as_secs_f64() / 3.0;
+    assert!(played.took.as_secs_f64() < ideal + 0.6, "{:?} instead of {ideal} s", played.took);
+}
+
+#[test]
+fn one_mirror_alone_is_asked_once() {
+    let blob = blob(96 * MIB);
+    for service in [false, true] {
+        let mut download = Download::new(plan(&blob, Some(MIB)), sources(1 + usize::from(service), service));
+        let now = Instant::now();
+        assert_eq!(download.next(now).map(|it| it.range), Some(0..96 * MIB));
+        assert_eq!(download.next(now), None);
+    }
 }
 
 #[test]

@@ -8,6 +8,17 @@ impl Download {
         self.first_open == self.pieces.len()
     }
 
+    /// Is it verified piece by piece?
+    pub(crate) fn is_in_pieces(&self) -> bool {
+        self.plan.count() > 1
+    }
+
+    /// Have several sources sent the same bytes for a piece, or the service time and again, and they were wrong?
+    /// Then perhaps they are right, and the piece's hash is wrong.
+    pub(crate) fn doubts_pieces(&self) -> bool {
+        self.doubts_pieces
+    }
+
     /// How many bytes from the blob's start on are right.
     pub(crate) fn verified(&self) -> u64 {
         self.pieces.get(self.first_open).map_or(self.plan.size(), |it| it.range().start)
@@ -33,8 +44,8 @@ impl Download {
         self.sources.iter().filter_map(|it| Some((&it.source, it.last.as_deref()?)))
     }
 
-    /// Who was asked.
-    pub(crate) fn sender(&self, id: u32) -> Option<&Source> {
-        Some(&self.sources[self.running.get(&id)?.source].source)
+    /// Who sends now, best first.
+    pub(crate) fn list_senders(&self) -> impl Iterator<Item = &Source> {
+        self.sources.iter().filter(|it| it.busy).map(|it| &it.source)
     }
 }

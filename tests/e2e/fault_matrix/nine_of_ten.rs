@@ -25,6 +25,12 @@ const AT_OPEN: [&str; 9] =
 /// So many images that each mirror is the first for some of them. Which, is decided by names only.
 const IMAGES: usize = 80;
 
+/// So many of them, one for each client, have a second layer: one in pieces, for several mirrors at once.
+const LARGE_IMAGES: usize = 5;
+
+/// Bytes of that layer.
+const LARGE: usize = 5_500_000;
+
 /// Stalls, wrong bytes and wrong sizes, too.
 const ANYHOW: [&str; 9] = [
     "404",
@@ -93,8 +99,9 @@ struct Ten {
 impl Ten {
     fn start(namespace: &Namespace, faults: [&str; 9]) -> Ten {
         let origin = RawRegistry::start(namespace);
+        let layers = |it| if it < LARGE_IMAGES { &[super::LAYER, LARGE][..] } else { &[super::LAYER] };
         let images: Vec<Image> =
-            (0..IMAGES).map(|it| Image::new(&repository(it), "amd64", &[super::LAYER])).collect();
+            (0..IMAGES).map(|it| Image::new(&repository(it), "amd64", layers(it))).collect();
         let mut contents = Contents::default();
         for (number, image) in images.iter().enumerate() {
             contents.add_image(&repository(number), "latest", image);

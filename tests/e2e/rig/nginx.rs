@@ -30,6 +30,15 @@ impl Request {
         let (_, rest) = self.path.split_once("/blobs/sha256/")?;
         Some(format!("sha256:{}", rest.rsplit('/').next()?))
     }
+
+    /// How many bytes of a file of this size it asks for: one range, or all.
+    pub(crate) fn bytes(&self, size: u64) -> u64 {
+        let Some((first, last)) = self.range.strip_prefix("bytes=").and_then(|it| it.split_once('-')) else {
+            return size;
+        };
+        let number = |it: &str| it.parse::<u64>().expect("a closed range");
+        number(last) + 1 - number(first)
+    }
 }
 
 /// Which door a mirror has.
