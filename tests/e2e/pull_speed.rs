@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::rig::image::Image;
 use crate::rig::namespace::{self, CLIENT_DE, REGISTRY};
-use crate::rig::nginx::Scheme;
+use crate::rig::nginx::{Nginx, Scheme};
 use crate::rig::program::finish;
 use crate::rig::root::Root;
 use crate::rig::world::{Engine, World};
@@ -18,8 +18,10 @@ const LAYER: usize = 200_000_000;
 /// Of each round the best counts.
 const ROUNDS: usize = 3;
 
-/// What a slow mirror sends on one connection.
-const SLOW: &str = "limit_rate 20m;";
+/// What a slow mirror sends, in megabytes a second.
+const SLOW: u32 = 20;
+
+const MIRRORS: [&str; 3] = ["de.mirror.test", "de2.mirror.test", "de3.mirror.test"];
 
 /// At least so many times as fast as skopeo, and three mirrors as one.
 const AS_SKOPEO: f64 = 1.0;
@@ -32,8 +34,9 @@ fn it_is_as_fast_as_skopeo_and_three_mirrors_are_faster_than_one() {
         let world = World::new(namespace, Engine::Sqlite);
         Image::new("large", "amd64", &[LAYER]).push(origin::URL, "large", "latest");
         world.publish();
-        let mut mirrors = vec![world.mirror("de.mirror.test", Scheme::Https, "")];
-        world.fill(&mirrors[0].root());
+        let mirrors = MIRRORS.map(|name| Nginx::start(namespace, name, Scheme::Https));
+        mirrors.iter().for_each(|it| world.fill(&it.root()));
+        world.opt_in_https(MIRRORS[0], "");
         world.crawl();
         let networks = r#"["192.0.2.0/24"]"#;
         world.portolan.configure("[fallback]", &format!("[client]\nallow_networks = {networks}\n[fallback]"));
@@ -52,14 +55,9 @@ fn it_is_as_fast_as_skopeo_and_three_mirrors_are_faster_than_one() {
             finish(copy).expect_success();
         });
         let fast = pull();
-        mirrors[0].restart_with(SLOW);
+        namespace::limit_rate(&MIRRORS, SLOW);
         let one = pull();
-        for name in ["de2.mirror.test", "de3.mirror.test"] {
-            let mut mirror = world.mirror(name, Scheme::Https, "");
-            world.fill(&mirror.root());
-            mirror.restart_with(SLOW);
-            mirrors.push(mirror);
-        }
+        MIRRORS[1..].iter().for_each(|name| world.opt_in_https(name, ""));
         world.crawl();
         wait_until_offered();
         let three = pull();

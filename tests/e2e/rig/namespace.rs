@@ -235,6 +235,23 @@ pub(crate) fn connect_from(client: &str, destination: &str) {
     run("ip", &[family, "route", "replace", "local", &entry, "dev", "lo", "src", client, "table", "local"]);
 }
 
+/// From now on each of these hosts sends at most so many megabytes a second, over all its connections. To be called
+/// once. (nginx's `limit_rate` lets pass what a request sends in its first second.)
+pub(crate) fn limit_rate(names: &[&str], megabytes: u32) {
+    run("tc", &["qdisc", "add", "dev", "lo", "root", "handle", "1:", "htb"]);
+    for (number, name) in names.iter().enumerate() {
+        let (class, rate) = (format!("1:{}", number + 1), format!("{megabytes}mbps"));
+        let add = ["class", "add", "dev", "lo", "parent", "1:", "classid", &class, "htb", "rate", &rate];
+        run("tc", &[&add[..], &["quantum", "60000"]].concat());
+        for address in addresses(name) {
+            let [protocol, kind, order] =
+                if address.contains(':') { ["ipv6", "ip6", "2"] } else { ["ip", "ip", "1"] };
+            let add = ["filter", "add", "dev", "lo", "parent", "1:", "protocol", protocol, "prio", order];
+            run("tc", &[&add[..], &["u32", "match", kind, "src", address, "flowid", &class]].concat());
+        }
+    }
+}
+
 /// The addresses of one of the rig's names.
 pub(crate) fn addresses(name: &str) -> &'static [&'static str] {
     let found = HOSTS.iter().find(|(host, _)| *host == name);
