@@ -53,6 +53,7 @@ const IMPURE: &[&str] = &[
 const CRATES: &[(&str, &[&str])] = &[
     ("actix_web", &["puller", "server"]),
     ("anyhow", &["cli", "main"]),
+    ("askama", &["server"]),
     ("clap", &["cli", "main"]),
     ("comfy_table", &["cli"]),
     ("diesel", &["database"]),

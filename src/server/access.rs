@@ -31,6 +31,7 @@ pub(super) enum Decision {
     FallbackOrigin,
     List,
     Report,
+    Page,
     Refused,
 }
 
@@ -49,6 +50,7 @@ impl Decision {
             Self::FallbackOrigin => "fallback-origin",
             Self::List => "list",
             Self::Report => "report",
+            Self::Page => "page",
             Self::Refused => "refused",
         }
     }

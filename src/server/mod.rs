@@ -11,6 +11,7 @@ pub mod hooks;
 mod lists;
 mod mirrorlist;
 mod notes;
+mod pages;
 mod peer;
 mod question;
 mod range;
@@ -326,6 +327,7 @@ fn start_public(
     state: Data<State>,
     reports: Data<Reports>,
 ) -> Result<Server, ServeError> {
+    let overview = Data::new(pages::OverviewCache::default());
     let app = move || {
         let refuse_method = || web::to(async || Err::<HttpResponse, _>(RegistryError::Method));
         let metalink = web::resource("/metalink")
@@ -346,11 +348,13 @@ fn start_public(
         App::new()
             .app_data(state.clone())
             .app_data(reports.clone())
+            .app_data(overview.clone())
             .wrap(from_fn(access::log))
             .service(metalink)
             .service(mirrorlist)
             .service(report)
             .service(serials)
+            .configure(pages::routes)
             .default_service(web::to(registry::answer))
     };
     let workers = match config.workers {

@@ -76,6 +76,12 @@ pub(super) struct Endpoint {
     policy: Policy,
 }
 
+impl Endpoint {
+    pub(super) fn policy(&self) -> &Policy {
+        &self.policy
+    }
+}
+
 impl State {
     pub(super) fn new(
         config: &Config,
@@ -174,6 +180,12 @@ impl State {
         self.endpoints.get(&host.to_ascii_lowercase()).unwrap_or(&self.other)
     }
 
+    /// Where the address of a client is.
+    pub(super) fn locate(&self, peer: &Peer) -> Location {
+        let found = self.geoip.find(peer.address);
+        Location { country: found.country, place: found.place, asn: found.asn }
+    }
+
     /// Places a client; its country is noted for the log.
     pub(super) fn client<'a>(
         &'a self,
@@ -181,10 +193,9 @@ impl State {
         snapshot: &Snapshot,
         peer: &Peer,
     ) -> Client<'a> {
-        let found = self.geoip.find(peer.address);
-        let location = Location { country: found.country, place: found.place, asn: found.asn };
         let policy = &self.endpoint(peer).policy;
-        let client = Client::new(&snapshot.hosts, peer.address, location, peer.scheme, now(), policy);
+        let client =
+            Client::new(&snapshot.hosts, peer.address, self.locate(peer), peer.scheme, now(), policy);
         trace(request, |it| it.country = client.country);
         client
     }

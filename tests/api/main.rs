@@ -10,6 +10,7 @@ mod large;
 mod load;
 mod mirrormanager;
 mod mirrors;
+mod pages;
 #[path = "../support/postgres.rs"]
 mod postgres;
 mod registry;

@@ -1,0 +1,213 @@
+//! What people see in a browser: which images and mirrors there are, and which mirror they get. Plain HTML, made from the
+//! snapshot alone; it needs no database and no JavaScript. Private hosts are on no page.
+
+mod home;
+mod image;
+mod images;
+mod map;
+mod mirrors;
+mod overview;
+mod text;
+mod which;
+
+use actix_web::{
+    HttpRequest, HttpResponse, ResponseError, guard,
+    http::{StatusCode, header},
+    web::{self, Data, ServiceConfig},
+};
+use askama::Template;
+
+use super::{
+    access::Decision,
+    error::RegistryError,
+    lists::query,
+    state::{State, decided},
+};
+use crate::mirrorlist::Missing;
+pub(super) use overview::OverviewCache;
+
+/// Nothing but our own style sheet, and forms that lead back to us.
+const POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; \
+                      frame-ancestors 'none'";
+
+/// Rows of a long table on one page.
+const ROWS: usize = 200;
+
+const STYLE: &str = include_str!("../../templates/assets/style.css");
+const ICON: &str = include_str!("../../templates/assets/icon.svg");
+
+pub(super) fn routes(config: &mut ServiceConfig) {
+    config
+        .service(resource("/", web::to(home::answer)))
+        .service(resource("/mirrors", web::to(mirrors::answer)))
+        .service(resource("/images", web::to(images::answer)))
+        .service(resource("/images/{image:.+}", web::to(image::answer)))
+        .service(resource("/which", web::to(which::answer)))
+        .service(resource(
+            "/assets/style.css",
+            web::to(async |it| asset(&it, "text/css; charset=utf-8", STYLE)),
+        ))
+        .service(resource("/assets/icon.svg", web::to(async |it| asset(&it, "image/svg+xml", ICON))));
+}
+
+/// HEAD is answered as GET is, without the body.
+fn resource(path: &str, get: actix_web::Route) -> actix_web::Resource {
+    web::resource(path)
+        .route(get.guard(guard::Any(guard::Get()).or(guard::Head())))
+        .default_service(web::to(async || Err::<HttpResponse, _>(PageError::Method)))
+}
+
+fn asset(request: &HttpRequest, media_type: &'static str, bytes: &'static str) -> HttpResponse {
+    decided(request, Decision::Page);
+    HttpResponse::Ok()
+        .insert_header((header::CONTENT_TYPE, media_type))
+        .insert_header((header::CACHE_CONTROL, "public, max-age=3600"))
+        .insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
+        .body(bytes)
+}
+
+/// What every page has around it.
+struct Frame {
+    /// Of the page.
+    title: String,
+    /// The host name under which the reader came: that of the registry, in commands.
+    registry: String,
+    /// Which entry of the navigation it is.
+    section: &'static str,
+}
+
+impl Frame {
+    fn new(
+        request: &HttpRequest,
+        state: &State,
+        section: &'static str,
+        title: &str,
+    ) -> Result<Self, PageError> {
+        let peer = state.peer(request)?;
+        Ok(Self { title: title.to_owned(), registry: peer.host, section })
+    }
+}
+
+/// Makes the page. It says of itself that nobody may keep it without asking again.
+fn page(request: &HttpRequest, template: &impl Template) -> Result<HttpResponse, PageError> {
+    decided(request, Decision::Page);
+    let body = template.render().map_err(|error| PageError::Internal(error.to_string()))?;
+    Ok(respond(StatusCode::OK, body))
+}
+
+fn respond(status: StatusCode, body: String) -> HttpResponse {
+    HttpResponse::build(status)
+        .insert_header((header::CONTENT_TYPE, "text/html; charset=utf-8"))
+        .insert_header((header::CONTENT_SECURITY_POLICY, POLICY))
+        .insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
+        .insert_header((header::REFERRER_POLICY, "same-origin"))
+        .insert_header((header::CACHE_CONTROL, "no-cache"))
+        .body(body)
+}
+
+/// Why there is no page, as a page.
+#[derive(Debug, thiserror::Error)]
+enum PageError {
+    #[error("pages are only read")]
+    Method,
+    #[error("{0}")]
+    Missing(String),
+    #[error("this is not available for legal reasons")]
+    Legal,
+    #[error(transparent)]
+    Refused(#[from] RegistryError),
+    #[error("{0}")]
+    Internal(String),
+}
+
+impl PageError {
+    fn no_image(image: &str, missing: Missing) -> Self {
+        match missing {
+            Missing::Withdrawn { legal: true } => Self::Legal,
+            Missing::Repository => Self::Missing(format!("There is no repository {image} here.")),
+            _ => Self::Missing(format!("There is no image {image} here.")),
+        }
+    }
+}
+
+#[derive(Template)]
+#[template(path = "error.html")]
+struct ErrorPage {
+    status: u16,
+    message: String,
+    frame: Frame,
+}
+
+impl ResponseError for PageError {
+    fn status_code(&self) -> StatusCode {
+        match self {
+            Self::Method => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Missing(_) => StatusCode::NOT_FOUND,
+            Self::Legal => StatusCode::UNAVAILABLE_FOR_LEGAL_REASONS,
+            Self::Refused(error) => error.status_code(),
+            Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        let message = match self {
+            Self::Internal(detail) => {
+                tracing::error!(%detail, "a page failed by our own fault");
+                "Something failed here. The operators find it in their log.".to_owned()
+            }
+            other => other.to_string(),
+        };
+        let (status, title) = (self.status_code(), "No such page".to_owned());
+        let frame = Frame { title, registry: String::new(), section: "" };
+        let body = ErrorPage { status: status.as_u16(), message, frame }.render().unwrap_or_default();
+        let mut response = respond(status, body);
+        if let Self::Method = self {
+            response.headers_mut().insert(header::ALLOW, header::HeaderValue::from_static("GET, HEAD"));
+        }
+        response
+    }
+}
+
+/// The first value of a parameter, if it is not empty.
+fn parameter(request: &HttpRequest, name: &str) -> Option<String> {
+    query(request).into_iter().find(|it| it.0 == name).map(|it| it.1).filter(|it| !it.is_empty())
+}
+
+/// One page of a long list, and where the others are.
+struct Part<T> {
+    rows: Vec<T>,
+    /// How many there are in all.
+    count: usize,
+    /// The number of this page, from 1.
+    number: usize,
+    former: Option<String>,
+    next: Option<String>,
+}
+
+impl<T> Part<T> {
+    /// The page that `?page=` names; others keep the rest of the query.
+    fn cut(request: &HttpRequest, rows: Vec<T>) -> Self {
+        let count = rows.len();
+        let last = count.div_ceil(ROWS).max(1);
+        let asked = parameter(request, "page").and_then(|it| it.parse().ok()).unwrap_or(1);
+        let number = usize::clamp(asked, 1, last);
+        let link = |number: usize| {
+            let others = query(request).into_iter().filter(|it| it.0 != "page" && !it.1.is_empty());
+            let mut link = url::form_urlencoded::Serializer::new(String::new());
+            link.extend_pairs(others).append_pair("page", &number.to_string());
+            format!("{}?{}", request.path(), link.finish())
+        };
+        let rows = rows.into_iter().skip((number - 1) * ROWS).take(ROWS).collect();
+        let former = (number > 1).then(|| link(number - 1));
+        Self { rows, count, number, former, next: (number < last).then(|| link(number + 1)) }
+    }
+}
+
+/// What makes a page may look at many hosts: not on the threads that answer clients.
+async fn apart<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, PageError> + Send + 'static,
+) -> Result<T, PageError> {
+    web::block(work).await.unwrap_or_else(|error| Err(PageError::Internal(error.to_string())))
+}
+
+type SharedState = Data<State>;

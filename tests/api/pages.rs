@@ -1,0 +1,157 @@
+//! What people see in a browser.
+
+use std::time::{Duration, Instant};
+
+use portolan::database::{Connection, Part, country, host::HostChange};
+use reqwest::Method;
+
+use crate::{
+    http::Answer,
+    world::{FULL, World, on_both},
+};
+
+/// Where a change is seen.
+const SEEN_WITHIN: Duration = Duration::from_secs(10);
+
+/// In `/24`s that count as these countries.
+const DE: &str = "198.18.7.9";
+
+fn place(world: &World) {
+    let fill = |it: &mut Connection| {
+        country::set_netblock_country(it, &"198.18.7.0/24".parse().unwrap(), "DE".parse().unwrap())
+    };
+    world.database.write(Part::Hosts, fill).unwrap();
+    wait(|| world.http.get_as(DE, "/which", &[]).text().contains("<dd>DE</dd>"));
+}
+
+#[track_caller]
+fn wait(is_there: impl Fn() -> bool) {
+    let started = Instant::now();
+    while !is_there() {
+        assert!(started.elapsed() < SEEN_WITHIN, "the change is not seen");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    println!("seen after {:?}", started.elapsed());
+}
+
+/// A page, which is whole, and which no other site's script or frame gets hold of.
+#[track_caller]
+fn page(world: &World, path: &str) -> Answer {
+    let page = world.http.get(path, &[]);
+    assert_eq!(page.status, 200, "{path}: {}", page.text());
+    check_page(&page);
+    let head = world.http.send(Method::HEAD, path, &[]);
+    assert_eq!((head.status, head.body.len()), (200, 0), "{path}");
+    page
+}
+
+#[track_caller]
+fn check_page(page: &Answer) {
+    assert_eq!(page.header("content-type"), "text/html; charset=utf-8");
+    assert!(page.header("content-security-policy").starts_with("default-src 'none'; style-src 'self'"));
+    assert_eq!(page.header("x-content-type-options"), "nosniff");
+    let text = page.text();
+    assert!(text.starts_with("<!DOCTYPE html>") && text.trim_end().ends_with("</html>"), "{text}");
+    for (one, other) in
+        [("<table", "</table>"), ("<tr", "</tr>"), ("<ul", "</ul>"), ("<div", "</div>"), ("<dl", "</dl>")]
+    {
+        assert_eq!(text.matches(one).count(), text.matches(other).count(), "{one}");
+    }
+    assert!(!text.contains("style=") && !text.contains("<script"), "{text}");
+}
+
+#[test]
+fn all_pages_are_there() {
+    on_both(|world| {
+        let images = &world.images;
+        let home = page(world, "/");
+        assert!(home.text().contains("docker pull") && home.text().contains("/fedora:41"), "{}", home.text());
+        assert!(home.text().contains("class=\"dot fresh\""), "five hosts hold all of it");
+        let list = page(world, "/images");
+        assert!(list.text().contains("href=\"/images/fedora\"") && list.text().contains("tools/docker"));
+        assert!(!page(world, "/images?q=tools").text().contains("/images/fedora\""));
+        let tags = page(world, "/images/fedora");
+        for tag in ["41", "42", "latest", "rawhide"] {
+            assert!(tags.text().contains(&format!("href=\"/images/fedora:{tag}\"")), "{tag}");
+        }
+        let index = page(world, "/images/fedora:latest");
+        for part in [
+            images.index.digest.to_string(),
+            format!("/images/fedora@{}", images.manifest.digest),
+            "linux/amd64".to_owned(),
+            format!("/images/fedora@{}", images.signature.digest),
+            format!("docker pull {}/fedora:latest", world.http.url.trim_start_matches("http://")),
+        ] {
+            assert!(index.text().contains(&part), "{part} is not in {}", index.text());
+        }
+        let image = page(world, &format!("/images/fedora@{}", images.manifest.digest));
+        assert!(image.text().contains(&images.large.digest.to_string()), "{}", image.text());
+        assert!(page(world, "/images/tools/docker:1").text().contains(&images.docker.digest.to_string()));
+        let style = world.http.get("/assets/style.css", &[]);
+        assert!(
+            style.header("content-type").starts_with("text/css")
+                && style.text().contains("prefers-color-scheme")
+        );
+    });
+}
+
+#[test]
+fn mirrors_are_listed_and_filtered_and_private_ones_are_nobodys_business() {
+    on_both(|world| {
+        let all = page(world, "/mirrors");
+        for name in FULL {
+            assert!(all.text().contains(&format!("<th scope=\"row\">{name}</th>")), "{name}");
+        }
+        let poor = page(world, "/mirrors?standing=behind");
+        assert!(poor.text().contains(">poor</th>") && !poor.text().contains(">a</th>"), "{}", poor.text());
+        assert!(page(world, "/mirrors?q=no-such").text().contains("No mirror is like that."));
+        assert!(page(world, "/mirrors?page=99").text().contains(">a</th>"), "the last page there is");
+        world.change_host("a", &HostChange { drained: Some(true), ..HostChange::default() });
+        let is_off = || page(world, "/mirrors?standing=off").text().contains(">a</th>");
+        wait(is_off);
+        for path in ["/", "/mirrors", "/which", "/images/fedora:latest"] {
+            for private in ["secret", "cellar"] {
+                assert!(!page(world, path).text().contains(private), "{private} is on {path}");
+            }
+        }
+    });
+}
+
+#[test]
+fn the_reader_is_told_which_mirror_and_why() {
+    on_both(|world| {
+        place(world);
+        let which = world.http.get_as(DE, "/which?image=fedora", &[]);
+        check_page(&which);
+        let text = which.text();
+        assert!(text.contains("<dd>198.18.7.0/24</dd>") && text.contains("<dd>DE</dd>"), "{text}");
+        let (offers, others) = text.split_once("Why not these").unwrap();
+        assert!(offers.contains("<th scope=\"row\">a</th>") && !offers.contains(">poor</th>"), "{text}");
+        assert!(others.contains(">poor</th><td>the last crawl did not find this there"), "{text}");
+        // Of nobody else.
+        let other = world.http.get_as(DE, "/which?image=fedora&ip=198.51.100.9", &[]);
+        assert!(other.text().contains("198.18.7.0/24") && !other.text().contains("secret"));
+        let none = world.http.get_as(DE, "/which?image=%3Cb%3Enope", &[]);
+        check_page(&none);
+        assert!(none.text().contains("There is no image &#60;b&#62;nope here."), "{}", none.text());
+    });
+}
+
+#[test]
+fn what_is_not_there_is_told_as_a_page() {
+    on_both(|world| {
+        for path in [
+            "/images/nope",
+            "/images/fedora:nope",
+            "/images/fedora@sha256:00",
+            "/images/%3Cscript%3E",
+            "/images/a//b",
+        ] {
+            let missing = world.http.get(path, &[]);
+            assert_eq!(missing.status, 404, "{path}");
+            check_page(&missing);
+        }
+        let posted = world.http.send(Method::POST, "/mirrors", &[]);
+        assert_eq!((posted.status, posted.header("allow")), (405, "GET, HEAD"));
+    });
+}
