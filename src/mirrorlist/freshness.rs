@@ -38,7 +38,7 @@ pub struct Share<'a> {
 impl Share<'_> {
     /// In percent, rounded down: 100 is all.
     pub fn percent(&self) -> u64 {
-        if self.of == 0 { 100 } else { self.held * 100 / self.of }
+        (self.held * 100).checked_div(self.of).unwrap_or(100)
     }
 }
 

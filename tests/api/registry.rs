@@ -338,7 +338,7 @@ fn what_is_unknown_is_told_by_its_code() {
             ("/metalink?repo=nothing".into(), "NAME_UNKNOWN"),
             ("/metalink?repo=fedora&tag=none".into(), "MANIFEST_UNKNOWN"),
             (format!("/mirrorlist?repo=fedora&digest={unknown}"), "BLOB_UNKNOWN"),
-            ("/".into(), "UNSUPPORTED"),
+            ("/nothing".into(), "UNSUPPORTED"),
             ("/v2/fedora".into(), "UNSUPPORTED"),
             ("/v1/_ping".into(), "UNSUPPORTED"),
             ("/v22/fedora/tags/list".into(), "UNSUPPORTED"),

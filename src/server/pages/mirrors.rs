@@ -95,7 +95,7 @@ impl Row {
             country: mirror.country.map(|it| it.to_string()).unwrap_or_default(),
             word: mirror.word(),
             carried: carried.collect(),
-            bandwidth: mirror.bandwidth.map(|it| text::count(it)).unwrap_or_default(),
+            bandwidth: mirror.bandwidth.map(text::count).unwrap_or_default(),
             crawled: if mirror.fetches {
                 "fetches what it lacks".into()
             } else {
