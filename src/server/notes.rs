@@ -21,10 +21,10 @@ use crate::{
 };
 
 /// How often notes are stored.
-const STORE: Duration = Duration::from_secs(2);
+const STORE: Duration = Duration::from_secs(1);
 
 /// So many times of these, counts are stored once.
-const COUNTS: u32 = 5;
+const COUNTS: u32 = 10;
 
 /// An hour in seconds.
 const HOUR: i64 = 60 * 60;
