@@ -211,6 +211,8 @@ impl exporter::Observer for Log {
 
     fn finished(&self, _: &exporter::Transfer) {}
 
+    fn verified(&self, _: u64, _: u64) {}
+
     fn note(&self, text: &str) {
         tracing::info!("{text}");
     }

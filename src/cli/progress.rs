@@ -3,7 +3,10 @@
 use std::{
     collections::HashMap,
     io::{self, IsTerminal, Write},
-    sync::{Mutex, PoisonError},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use indicatif::{HumanBytes, MultiProgress, ProgressBar, ProgressStyle};
@@ -16,14 +19,26 @@ use crate::{
 /// The look of one transfer; the message is its repository and the beginning of its digest.
 const BAR: &str = "{msg:40!} {wide_bar} {bytes:>10} of {total_bytes:>10} {binary_bytes_per_sec:>12}";
 
+/// The look of reading the tree anew.
+const READING_BAR: &str =
+    "reading the tree {wide_bar} {bytes:>10} of {total_bytes:>10} {binary_bytes_per_sec:>12}";
+
+/// A line is written each time that one part more of so many was read anew.
+const READING_LINES: u64 = 10;
+
 /// Writes to standard error, so that `--json` has standard output for itself.
 pub(super) struct Progress {
     output: Output,
 }
 
 enum Output {
-    Bars { all: MultiProgress, running: Mutex<HashMap<Digest, ProgressBar>> },
-    Lines(Mutex<Box<dyn Write + Send>>),
+    Bars {
+        all: MultiProgress,
+        running: Mutex<HashMap<Digest, ProgressBar>>,
+        reading: Mutex<Option<ProgressBar>>,
+    },
+    /// And how many parts of the tree were read anew, of those that were told.
+    Lines { to: Mutex<Box<dyn Write + Send>>, parts: AtomicU64 },
 }
 
 impl Progress {
@@ -37,32 +52,30 @@ impl Progress {
     }
 
     fn bars(all: MultiProgress) -> Self {
-        Self { output: Output::Bars { all, running: Mutex::default() } }
+        Self { output: Output::Bars { all, running: Mutex::default(), reading: Mutex::default() } }
     }
 
     fn lines(to: Box<dyn Write + Send>) -> Self {
-        Self { output: Output::Lines(Mutex::new(to)) }
+        Self { output: Output::Lines { to: Mutex::new(to), parts: AtomicU64::new(0) } }
     }
 
     fn print(&self, line: &str) {
         // Nobody reads any more: no reason to stop the export.
         let _ = match &self.output {
             Output::Bars { all, .. } => all.println(line),
-            Output::Lines(to) => writeln!(to.lock().unwrap_or_else(PoisonError::into_inner), "{line}"),
+            Output::Lines { to, .. } => writeln!(to.lock().unwrap_or_else(PoisonError::into_inner), "{line}"),
         };
     }
 }
 
 impl Observer for Progress {
     fn started(&self, transfer: &Transfer) {
-        let Output::Bars { all, running } = &self.output else {
+        let Output::Bars { all, running, .. } = &self.output else {
             let size = HumanBytes(transfer.size);
             return self.print(&format!("fetching {}@{} ({size})", transfer.repository, transfer.digest));
         };
-        let style = ProgressStyle::with_template(BAR).unwrap_or_else(|_| ProgressStyle::default_bar());
         let hex = transfer.digest.hex();
-        let bar = all.add(ProgressBar::new(transfer.size));
-        bar.set_style(style);
+        let bar = all.add(ProgressBar::new(transfer.size).with_style(style(BAR)));
         bar.set_message(format!("{} {}", &hex[..12], transfer.repository));
         running.lock().unwrap_or_else(PoisonError::into_inner).insert(transfer.digest, bar);
     }
@@ -81,9 +94,35 @@ impl Observer for Progress {
         }
     }
 
+    fn verified(&self, bytes: u64, total: u64) {
+        match &self.output {
+            Output::Bars { all, reading, .. } => {
+                let mut reading = reading.lock().unwrap_or_else(PoisonError::into_inner);
+                let bar = reading
+                    .get_or_insert_with(|| all.add(ProgressBar::new(total).with_style(style(READING_BAR))));
+                bar.set_length(total);
+                bar.set_position(bytes);
+                if bytes >= total {
+                    bar.finish_and_clear();
+                }
+            }
+            Output::Lines { parts, .. } => {
+                let part = bytes.saturating_mul(READING_LINES) / total.max(1);
+                if parts.fetch_max(part, Ordering::Relaxed) < part {
+                    let percent = part * 100 / READING_LINES;
+                    self.print(&format!("reading the tree: {percent} % of {}", HumanBytes(total)));
+                }
+            }
+        }
+    }
+
     fn note(&self, text: &str) {
         self.print(text);
     }
+}
+
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
 }
 
 #[cfg(test)]
@@ -115,6 +154,9 @@ mod tests {
         progress.advanced(&transfer, 1024);
         progress.note("app:1: broken");
         progress.finished(&transfer);
+        for bytes in [1, 100, 150, 1000] {
+            progress.verified(bytes, 1000);
+        }
     }
 
     #[test]
@@ -124,15 +166,18 @@ mod tests {
         insta::assert_snapshot!(String::from_utf8(page.0.lock().unwrap().clone()).unwrap(), @r"
         fetching team/app@sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855 (2.00 KiB)
         app:1: broken
+        reading the tree: 10 % of 1000 B
+        reading the tree: 100 % of 1000 B
         ");
     }
 
     #[test]
     fn bars_go_when_their_transfer_ends() {
-        assert!(ProgressStyle::with_template(BAR).is_ok());
+        assert!([BAR, READING_BAR].iter().all(|it| ProgressStyle::with_template(it).is_ok()));
         let progress = Progress::bars(MultiProgress::with_draw_target(ProgressDrawTarget::hidden()));
         run(&progress);
-        let Output::Bars { running, .. } = &progress.output else { panic!("it has bars") };
+        let Output::Bars { running, reading, .. } = &progress.output else { panic!("it has bars") };
         assert!(running.lock().unwrap().is_empty());
+        assert!(reading.lock().unwrap().as_ref().unwrap().is_finished());
     }
 }

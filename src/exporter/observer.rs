@@ -19,6 +19,8 @@ pub trait Observer: Send + Sync {
     fn advanced(&self, transfer: &Transfer, position: u64);
     /// A transfer has ended, well or not; [`Observer::note`] tells what went wrong.
     fn finished(&self, transfer: &Transfer);
+    /// So many bytes of the tree were read anew, of so many that are to be read as far as is known.
+    fn verified(&self, bytes: u64, total: u64);
     /// Something to read.
     fn note(&self, text: &str);
 }

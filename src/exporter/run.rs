@@ -364,6 +364,8 @@ fn publish_one(
     let changed = !writer.is_published(&name, state);
     if changed {
         writer.publish(&name, state, serial)?;
+    } else {
+        writer.remove_strays(&name, state)?;
     }
     summarize(writer, name, state, changed)
 }

@@ -157,6 +157,7 @@ impl Observer for Notes {
     fn started(&self, _: &Transfer) {}
     fn advanced(&self, _: &Transfer, _: u64) {}
     fn finished(&self, _: &Transfer) {}
+    fn verified(&self, _: u64, _: u64) {}
     fn note(&self, text: &str) {
         self.0.lock().unwrap().push(text.to_owned());
     }
@@ -168,6 +169,7 @@ struct World {
     server: Server,
     folder: tempfile::TempDir,
     categories: Vec<CategoryConfig>,
+    all: bool,
     asked: usize,
     notes: Notes,
 }
@@ -185,6 +187,7 @@ impl World {
             server,
             folder: tempfile::tempdir().unwrap(),
             categories: Vec::new(),
+            all: false,
             asked: 0,
             notes: Notes::default(),
         };
@@ -205,7 +208,8 @@ impl World {
 
     fn tree_config(&self) -> tree::Config {
         let path = self.folder.path().join("tree");
-        tree::Config { path, keep_former: SignedDuration::from_hours(1), ..tree::Config::default() }
+        let keep_former = SignedDuration::from_hours(1);
+        tree::Config { path, keep_former, all: self.all, ..tree::Config::default() }
     }
 
     fn tree(&self) -> Tree {
@@ -551,6 +555,31 @@ async fn what_a_killed_export_fetched_is_not_fetched_again() {
     fs::write(path, "{}").unwrap();
     let summary = world.export(2000).await;
     assert_eq!((summary.fetched.blobs, summary.categories[0].serial), (0, 2000));
+}
+
+#[tokio::test]
+async fn what_a_killed_publication_left_goes_though_nothing_is_new() {
+    let mut world = World::new().await;
+    world.all = true;
+    world.categories[0].registry = true;
+    world.change(|content| {
+        let image = content.image("a");
+        content.tag("app:1", &image);
+    });
+    world.export(1000).await;
+    let (tree, main) = (world.tree(), "main".parse().unwrap());
+    let stray = Digest::of(b"of the state before");
+    let strays = ["main", "all"].map(|it| tree.blob_path(&it.parse().unwrap(), &stray).unwrap());
+    let tags = tree.category_path(&main).join("tags/gone/_");
+    std::fs::create_dir_all(&tags).unwrap();
+    for path in strays.iter().chain(&[tags.join("1.oci-manifest")]) {
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, "of the state before").unwrap();
+    }
+    // As if it had been killed before it removed these.
+    world.export(2000).await;
+    assert!(!strays.iter().any(|it| it.exists()) && !tags.exists());
+    assert_eq!((world.read("main").inventory.serial, world.read("all").inventory.serial), (1000, 1000));
 }
 
 #[tokio::test]

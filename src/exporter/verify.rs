@@ -1,5 +1,7 @@
 use std::{collections::BTreeSet, sync::Arc};
 
+use tokio::sync::watch;
+
 use super::{Error, Fault, blocking, image::Wanted, run::Run};
 use crate::{
     oci::{Digest, RepositoryName},
@@ -12,8 +14,20 @@ const REPOSITORIES_LIMIT: usize = 100;
 impl Run<'_> {
     /// Takes out of the tree what is not what its name says. The export that follows brings it in again.
     pub(super) async fn verify(&mut self, writer: &Arc<Writer>) -> Result<(), Error> {
-        let verifier = writer.clone();
-        let verified = blocking(move || verifier.verify()).await?;
+        let (verifier, (sender, mut steps)) = (writer.clone(), watch::channel((0, 0)));
+        let reading = blocking(move || {
+            verifier.verify(&|bytes, total| {
+                sender.send_replace((bytes, total));
+            })
+        });
+        let telling = async {
+            while steps.changed().await.is_ok() {
+                let (bytes, total) = *steps.borrow_and_update();
+                self.observer.verified(bytes, total);
+            }
+        };
+        let (verified, ()) = tokio::join!(reading, telling);
+        let verified = verified?;
         for damage in &verified.damaged {
             self.observer.note(&format!("damaged: {damage}"));
         }

@@ -47,6 +47,7 @@ impl Writer {
             writer: self,
             name: all,
             root: self.tree().category_path(all),
+            serial,
             wanted: BTreeSet::new(),
             changed: false,
         };
@@ -56,6 +57,7 @@ impl Writer {
         files.remove_others(CATEGORIES)?;
         files.remove_others(LISTS)?;
         if !files.changed && self.is_published(all, &state) {
+            self.remove_strays(all, &state)?;
             return Ok(false);
         }
         self.publish(all, &state, serial)?;
@@ -99,6 +101,8 @@ struct Files<'a> {
     name: &'a CategoryName,
     /// The folder of `all`.
     root: PathBuf,
+    /// What is written has its time.
+    serial: Serial,
     /// Below `root`.
     wanted: BTreeSet<PathBuf>,
     changed: bool,
@@ -159,7 +163,7 @@ impl Files<'_> {
         if read_file(&target, INVENTORY_LIMIT)?.is_some_and(|it| it == text.as_bytes()) {
             return Ok(());
         }
-        self.writer.replace(&target, text.as_bytes())?;
+        self.writer.replace_at(&target, text.as_bytes(), self.serial)?;
         self.changed = true;
         Ok(())
     }

@@ -40,7 +40,13 @@ impl Writer {
     /// Reads a blob of the pool from its first byte to its last, and keeps its pieces. The bytes are verified on the
     /// way: pieces of wrong bytes would make clients blame mirrors that have the right ones.
     pub fn cut(&self, digest: &Digest, size: u64) -> Result<(), Error> {
-        let Some(pieces) = read_whole(&self.tree().pool_path(digest), digest, size)? else { return Ok(()) };
+        self.cut_telling(digest, size, &|_| {})
+    }
+
+    /// The same, and tells `advance` how many bytes were read, again and again.
+    pub(super) fn cut_telling(&self, digest: &Digest, size: u64, advance: &dyn Fn(u64)) -> Result<(), Error> {
+        let pieces = read_whole(&self.tree().pool_path(digest), digest, size, advance)?;
+        let Some(pieces) = pieces else { return Ok(()) };
         if self.tree().read_pieces(digest, size)?.as_ref() == Some(&pieces) {
             return Ok(());
         }
@@ -48,8 +54,14 @@ impl Writer {
     }
 }
 
-/// Reads a file of `size` bytes, and verifies it. Gives its pieces, if it is large enough for some.
-pub(super) fn read_whole(path: &Path, digest: &Digest, size: u64) -> Result<Option<Pieces>, Error> {
+/// Reads a file of `size` bytes, tells `advance` of each step, and verifies it. Gives its pieces, if it is large
+/// enough for some.
+pub(super) fn read_whole(
+    path: &Path,
+    digest: &Digest,
+    size: u64,
+    advance: &dyn Fn(u64),
+) -> Result<Option<Pieces>, Error> {
     let missing = || Error::at(path)(io::ErrorKind::NotFound.into());
     let mut file = open_file(path)?.ok_or_else(missing)?;
     let (mut verifier, mut hasher) = (Verifier::new(*digest), PieceHasher::new(size));
@@ -61,6 +73,7 @@ pub(super) fn read_whole(path: &Path, digest: &Digest, size: u64) -> Result<Opti
         }
         verifier.update(&chunk[..length]);
         hasher.iter_mut().for_each(|it| it.update(&chunk[..length]));
+        advance(length as u64);
     }
     verifier.finish().map_err(|found| Error::WrongBytes { expected: *digest, found: found.into() })?;
     Ok(hasher.and_then(PieceHasher::finish))

@@ -7,7 +7,10 @@ use super::{
     disk::read_file,
     registry::{self, FOLDERS, RegistryFile, RegistryFiles},
 };
-use crate::{mirror::CategoryName, oci::Digest};
+use crate::{
+    mirror::{CategoryName, Serial},
+    oci::Digest,
+};
 
 /// The longest list of tags that is read again, in bytes.
 const LIST_LIMIT: u64 = 64 * 1024 * 1024;
@@ -31,14 +34,21 @@ impl State {
 
 impl Writer {
     /// Writes what is not there yet.
-    pub(super) fn write_registry(&self, category: &CategoryName, files: &RegistryFiles) -> Result<(), Error> {
+    pub(super) fn write_registry(
+        &self,
+        category: &CategoryName,
+        files: &RegistryFiles,
+        serial: Serial,
+    ) -> Result<(), Error> {
         let folder = self.tree().category_path(category);
         let mut links = Vec::new();
         for (path, file) in files {
             let path = folder.join(path);
             match file {
                 RegistryFile::Manifest(digest) => links.push((*digest, path)),
-                RegistryFile::List(bytes) if !has_bytes(&path, bytes) => self.replace(&path, bytes)?,
+                RegistryFile::List(bytes) if !has_bytes(&path, bytes) => {
+                    self.replace_at(&path, bytes, serial)?;
+                }
                 RegistryFile::List(_) => {}
             }
         }

@@ -4,6 +4,7 @@ use std::{
     io::Write,
     path::{Path, PathBuf},
     sync::atomic::{AtomicU64, Ordering},
+    time::{Duration, SystemTime},
 };
 
 use super::{
@@ -130,8 +131,7 @@ impl Writer {
         for group in [blobs, manifests] {
             self.link_content(category, group.into_iter().map(|(digest, _)| oci::Digest::Sha256(*digest)))?;
         }
-        let mut files = state.manifest_files();
-        self.write_registry(category, &files)?;
+        self.write_registry(category, &state.manifest_files(), serial)?;
         let former = serde_json::to_vec(&state.former).expect("digests and numbers are JSON");
         let inventory = state.inventory(category, serial).render();
         let head = Head { serial, inventory_digest: oci::Digest::of(inventory.as_bytes()) };
@@ -141,11 +141,18 @@ impl Writer {
             self.prepare(self.tree.inventory_path(category), inventory.as_bytes())?,
             self.prepare(self.tree.serial_path(category), head.render().as_bytes())?,
         ];
-        let tags = state.tag_files();
-        self.write_registry(category, &tags)?;
-        files.extend(tags);
+        states.iter().try_for_each(|it| it.date(serial))?;
+        self.write_registry(category, &state.tag_files(), serial)?;
         // A disk that is full has said so by now.
         states.into_iter().try_for_each(Prepared::finish)?;
+        self.remove_strays(category, state)
+    }
+
+    /// Removes from a category, whose state is published, what is not of it: tags, manifests, then all else. One that
+    /// was killed before its end has left such files.
+    pub fn remove_strays(&self, category: &CategoryName, state: &State) -> Result<(), Error> {
+        let mut files = state.manifest_files();
+        files.extend(state.tag_files());
         self.remove_registry_but(category, &files)?;
         self.unlink_others(category, state)
     }
@@ -199,6 +206,13 @@ impl Writer {
         self.prepare(path.to_owned(), bytes)?.finish()
     }
 
+    /// The same, with the time of a serial.
+    pub(super) fn replace_at(&self, path: &Path, bytes: &[u8], serial: Serial) -> Result<(), Error> {
+        let prepared = self.prepare(path.to_owned(), bytes)?;
+        prepared.date(serial)?;
+        prepared.finish()
+    }
+
     /// Writes a file that takes its place at [`Prepared::finish`].
     fn prepare(&self, path: PathBuf, bytes: &[u8]) -> Result<Prepared, Error> {
         create_folder(folder_of(&path))?;
@@ -216,6 +230,15 @@ struct Prepared {
 }
 
 impl Prepared {
+    /// Gives it a time that no former state has: rsync does not look into a file whose size and time, in whole seconds,
+    /// are as they were, and two exports may be of one second.
+    fn date(&self, serial: Serial) -> Result<(), Error> {
+        let Some(time) = u64::try_from(serial).ok().map(Duration::from_secs) else { return Ok(()) };
+        let Some(time) = SystemTime::UNIX_EPOCH.checked_add(time) else { return Ok(()) };
+        let file = File::options().write(true).open(&self.temporary);
+        file.and_then(|it| it.set_modified(time)).map_err(Error::at(&self.temporary))
+    }
+
     fn finish(self) -> Result<(), Error> {
         fs::rename(&self.temporary, &self.path).map_err(Error::at(&self.path))?;
         sync_folder(folder_of(&self.path))

@@ -49,6 +49,24 @@ fn state(writer: &Writer) -> State {
 }
 
 #[test]
+fn two_states_of_one_second_have_other_times() {
+    let room = room();
+    let writer = room.tree.lock().unwrap();
+    let (mut state, name) = (state(&writer), category("c"));
+    state.selection = r#"{"registry":true}"#.to_owned();
+    let folder = room.tree.category_path(&name);
+    let files = ["zz/serial", "zz/inventory", "repositories.json", "tags/app/_list"];
+    let seconds = || files.map(|it| fs::metadata(folder.join(it)).unwrap().mtime());
+    writer.publish(&name, &state, 7).unwrap();
+    assert_eq!(seconds(), [7; 4]);
+    let tag = ("2".parse().unwrap(), oci::Digest::of(b"m"));
+    state.repositories.get_mut("app").unwrap().extend([tag]);
+    writer.publish(&name, &state, 8).unwrap();
+    assert_eq!(seconds(), [8; 4]);
+    writer.publish(&name, &state, Serial::MAX).unwrap();
+}
+
+#[test]
 fn a_blob_in_ten_categories_is_stored_once() {
     let room = room();
     let writer = room.tree.lock().unwrap();
