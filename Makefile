@@ -1,4 +1,4 @@
-.PHONY: test test-tls test-clients test-ansible fault-matrix bench bench-crawl bench-pull
+.PHONY: test test-tls test-clients test-ansible fault-matrix bench bench-crawl bench-export bench-pull
 
 # Installs what the tests need (Debian 12, root), then runs all of them.
 test:
@@ -24,6 +24,12 @@ bench-crawl:
 bench-pull:
 	tests/setup.sh
 	cargo test --locked --release --test e2e -- --ignored --nocapture --test-threads 1 pull_speed agent_memory
+
+# Compares `portolan export` with skopeo, and measures what registry files, `all`, pieces and their metalinks cost
+# (Debian 12, root; some minutes).
+bench-export:
+	tests/setup.sh
+	cargo test --locked --release --test e2e -- --ignored --nocapture --test-threads 1 export_speed metalink_cost
 
 # The fault matrix with newer clients than Debian 12's. They come into a folder of their own (800 MB, some minutes).
 test-clients:

@@ -6,6 +6,7 @@ pub(crate) mod aria2;
 pub(crate) mod ca;
 pub(crate) mod containerd;
 pub(crate) mod cosign;
+pub(crate) mod cost;
 pub(crate) mod dice;
 pub(crate) mod docker;
 pub(crate) mod faulty;

@@ -93,9 +93,14 @@ pub(crate) struct Namespace {
 /// Runs `story` in a namespace of its own. To be called once, as the whole body of a test function, with a closure
 /// that is written there: the closure's type tells the test's name.
 pub(crate) fn enter<F: FnOnce(&Namespace)>(story: F) {
+    enter_within(DEADLINE, story);
+}
+
+/// The same for a story that may take so long: for measures.
+pub(crate) fn enter_within<F: FnOnce(&Namespace)>(limit: Duration, story: F) {
     match std::env::var(OUTSIDE) {
         Ok(outside) => inside(&outside, story),
-        Err(_) => outside(&test_name::<F>()),
+        Err(_) => outside(&test_name::<F>(), limit),
     }
 }
 
@@ -106,7 +111,7 @@ fn test_name<F>() -> String {
     name.to_owned()
 }
 
-fn outside(test: &str) {
+fn outside(test: &str, limit: Duration) {
     let folder = tempfile::Builder::new().prefix("portolan-e2e-").tempdir().expect("a temporary folder");
     fs::create_dir(folder.path().join("world")).expect("the world's folder");
     let output = folder.path().join("output");
@@ -136,10 +141,10 @@ fn outside(test: &str) {
         .stderr(log)
         .spawn()
         .expect("unshare starts");
-    let status = wait(&mut child);
+    let status = wait(&mut child, limit);
     println!("{}", String::from_utf8_lossy(&fs::read(&output).unwrap_or_default()));
     match status {
-        None => panic!("{test} was not through after {DEADLINE:?} and was killed"),
+        None => panic!("{test} was not through after {limit:?} and was killed"),
         Some(status) if !status.success() => {
             panic!("{test} failed in its namespace ({status}); it needs root")
         }
@@ -148,9 +153,9 @@ fn outside(test: &str) {
 }
 
 /// Waits until the deadline; `None` when the child had to be killed, and with it its whole process namespace.
-fn wait(child: &mut Child) -> Option<ExitStatus> {
+fn wait(child: &mut Child, limit: Duration) -> Option<ExitStatus> {
     let started = Instant::now();
-    while started.elapsed() < DEADLINE {
+    while started.elapsed() < limit {
         if let Some(status) = child.try_wait().expect("the child can be waited for") {
             return Some(status);
         }

@@ -153,6 +153,11 @@ impl Serve {
     pub(crate) fn log(&self) -> String {
         self.program.log()
     }
+
+    /// Its process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.program.id()
+    }
 }
 
 /// The rests of the lines in `log` that begin with `start`.
