@@ -8,7 +8,7 @@ use crate::rig::http;
 use crate::rig::image::{self, Image, OCI_CONFIG, OCI_INDEX, OCI_MANIFEST};
 use crate::rig::namespace;
 use crate::rig::origin;
-use crate::rig::portolan::Portolan;
+use crate::rig::portolan::{Portolan, Serve};
 use crate::rig::tree;
 use crate::rig::world::{CATEGORY, Engine, World};
 
@@ -115,9 +115,13 @@ fn seed_odd() {
     push(APP, "4-chart", OCI_MANIFEST, &chart);
 }
 
-/// What a registry has that tags beginning with `4` lead to, found out without portolan.
+/// What a registry has that tags beginning with `4` lead to, found out without portolan's client.
 #[derive(Default)]
 struct Reachable {
+    /// The registry.
+    url: &'static str,
+    /// What is said about a manifest is asked of the referrers API; else it is looked for by tags.
+    by_api: bool,
     /// Repository, tag, digest.
     tags: BTreeSet<(String, String, String)>,
     /// Digest → repository and bytes.
@@ -128,30 +132,32 @@ struct Reachable {
 }
 
 impl Reachable {
-    fn of_origin(origin: &origin::Origin) -> Reachable {
-        let mut found = Reachable::default();
+    fn of(url: &'static str, by_api: bool) -> Reachable {
+        let mut found = Reachable { url, by_api, ..Reachable::default() };
         for repository in [APP].into_iter().chain(ODD) {
-            let list = http::get(&format!("{}/v2/{repository}/tags/list", origin::URL), &[]).json();
+            let list = http::get(&format!("{url}/v2/{repository}/tags/list"), &[]).json();
             let tags: Vec<String> = serde_json::from_value(list["tags"].clone()).unwrap();
             for tag in tags.iter().filter(|it| it.starts_with('4')) {
-                found.follow_tag(origin, repository, tag, &tags);
+                found.follow_tag(repository, tag, &tags);
             }
         }
         found
     }
 
-    fn follow_tag(&mut self, origin: &origin::Origin, repository: &str, tag: &str, tags: &[String]) {
-        let digest = origin.digest(repository, tag);
+    fn follow_tag(&mut self, repository: &str, tag: &str, tags: &[String]) {
+        let answer = origin::manifest_at(self.url, repository, tag);
+        let digest = answer.header("docker-content-digest").unwrap().to_owned();
         if self.tags.insert((repository.to_owned(), tag.to_owned(), digest.clone())) {
-            self.follow(origin, repository, &digest, tags);
+            self.follow(repository, &digest, tags);
         }
     }
 
-    fn follow(&mut self, origin: &origin::Origin, repository: &str, digest: &str, tags: &[String]) {
+    fn follow(&mut self, repository: &str, digest: &str, tags: &[String]) {
         if self.manifests.contains_key(digest) {
             return;
         }
-        let bytes = origin.manifest(repository, digest).body;
+        let bytes = origin::manifest_at(self.url, repository, digest).body;
+        assert_eq!(image::digest(&bytes), digest);
         let manifest: Value = serde_json::from_slice(&bytes).unwrap();
         self.manifests.insert(digest.to_owned(), (repository.to_owned(), bytes));
         let list = |key: &str| manifest[key].as_array().cloned().unwrap_or_default();
@@ -159,23 +165,34 @@ impl Reachable {
             self.referrers.entry(subject.to_owned()).or_default().insert(digest.to_owned());
         }
         for child in list("manifests") {
-            self.follow(origin, repository, child["digest"].as_str().unwrap(), tags);
+            self.follow(repository, child["digest"].as_str().unwrap(), tags);
         }
         for part in list("layers").into_iter().chain(manifest.get("config").cloned()) {
             let digest = part["digest"].as_str().unwrap();
-            let answer = http::get(&format!("{}/v2/{repository}/blobs/{digest}", origin::URL), &[]);
-            assert_eq!(answer.status, 200, "{digest}");
+            let answer = http::get(&format!("{}/v2/{repository}/blobs/{digest}", self.url), &[]);
+            assert_eq!((answer.status, image::digest(&answer.body)), (200, digest.to_owned()));
             self.blobs.insert(digest.to_owned(), (repository.to_owned(), answer.body));
         }
+        if self.by_api { self.ask(repository, digest) } else { self.look_for_tags(repository, digest, tags) }
+    }
+
+    /// What the referrers API says of a manifest.
+    fn ask(&mut self, repository: &str, digest: &str) {
+        let index = http::get(&format!("{}/v2/{repository}/referrers/{digest}", self.url), &[]).json();
+        for referrer in list_digests(&index) {
+            self.referrers.entry(digest.to_owned()).or_default().insert(referrer.clone());
+            self.follow(repository, &referrer, &[]);
+        }
+    }
+
+    fn look_for_tags(&mut self, repository: &str, digest: &str, tags: &[String]) {
         let stem = digest.replace(':', "-");
         for tag in ["", ".sig", ".att", ".sbom"].map(|ending| format!("{stem}{ending}")) {
             if tags.contains(&tag) {
-                self.follow_tag(origin, repository, &tag, tags);
+                self.follow_tag(repository, &tag, tags);
                 if tag == stem {
-                    let index = origin.manifest(repository, &tag).json();
-                    let listed = index["manifests"].as_array().unwrap().iter();
-                    let listed = listed.map(|it| it["digest"].as_str().unwrap().to_owned());
-                    self.referrers.entry(digest.to_owned()).or_default().extend(listed);
+                    let index = origin::manifest_at(self.url, repository, &tag).json();
+                    self.referrers.entry(digest.to_owned()).or_default().extend(list_digests(&index));
                 }
             }
         }
@@ -185,6 +202,18 @@ impl Reachable {
     fn digests(&self) -> Vec<String> {
         let all = self.manifests.keys().chain(self.blobs.keys()).cloned();
         all.chain([image::digest(b"{}")]).collect::<BTreeSet<_>>().into_iter().collect()
+    }
+
+    /// All of it is in this portolan's tree, byte for byte, and nothing else; under these tags.
+    fn assert_exported(&self, portolan: &Portolan) {
+        let category = portolan.category(CATEGORY);
+        tree::check(&category);
+        assert_eq!(tree::list_digests(&category), self.digests());
+        for (digest, (_, bytes)) in self.manifests.iter().chain(&self.blobs) {
+            let read = std::fs::read(category.join(tree::blob_path(digest))).unwrap();
+            assert!(read == *bytes, "{digest}");
+        }
+        assert_eq!(exported_tags(portolan), self.tags);
     }
 
     fn assert_served(&self) {
@@ -205,15 +234,19 @@ impl Reachable {
         }
         for (digest, (repository, _)) in &self.manifests {
             let index = http::get(&format!("{SERVICE}/v2/{repository}/referrers/{digest}"), &[]).json();
-            let listed = index["manifests"].as_array().unwrap().iter();
-            let listed: BTreeSet<_> = listed.map(|it| it["digest"].as_str().unwrap().to_owned()).collect();
             assert_eq!(
-                listed,
+                list_digests(&index),
                 self.referrers.get(digest).cloned().unwrap_or_default(),
                 "referrers of {digest}"
             );
         }
     }
+}
+
+/// The digests that an index names.
+fn list_digests(index: &Value) -> BTreeSet<String> {
+    let listed = index["manifests"].as_array().unwrap().iter();
+    listed.map(|it| it["digest"].as_str().unwrap().to_owned()).collect()
 }
 
 /// Tags of the tree: repository, tag, digest.
@@ -233,15 +266,12 @@ fn all_that_belongs_to_an_image_is_in_the_tree_and_at_the_service() {
         seed_signed();
         seed_odd();
         artifact(APP, "other", "of no image that is chosen", None);
-        let reachable = Reachable::of_origin(&world.origin);
+        let reachable = Reachable::of(origin::URL, false);
         // Both odd names have the same image.
         assert_eq!((reachable.tags.len(), reachable.manifests.len()), (13, 20));
 
         world.publish();
-        let category = world.category();
-        tree::check(&category);
-        assert_eq!(tree::list_digests(&category), reachable.digests());
-        assert_eq!(exported_tags(&world.portolan), reachable.tags);
+        reachable.assert_exported(&world.portolan);
         let serve = world.portolan.serve();
         reachable.assert_served();
 
@@ -264,28 +294,48 @@ fn all_that_belongs_to_an_image_is_in_the_tree_and_at_the_service() {
         assert_eq!((&shown["tags"], &shown["manifests"]), (&json!(13), &json!(20)));
         assert_eq!(shown["shared_bytes"], 0);
 
-        second_origin(&world);
-        serve.stop();
+        second_origin(&world, serve, &reachable);
     });
 }
 
-/// The service has a referrers API: without any tag for it, a second portolan finds through it what is said.
-fn second_origin(world: &World) {
-    let first = &world.portolan;
-    let config = std::fs::read_to_string(first.folder.join("portolan.toml")).unwrap();
-    let folder = world.namespace.folder.join("second");
-    std::fs::create_dir_all(&folder).unwrap();
-    std::fs::write(folder.join("portolan.toml"), config).unwrap();
-    let second = Portolan::in_folder(folder);
-    second.configure(origin::URL, SERVICE);
-    second.configure("tags = [\"4*\"]", "tags = [\"4*\"]\nexclude_tags = [\"sha256-*\"]");
-    second.done("export");
-    tree::check(&second.category(CATEGORY));
-    let held = tree::list_digests(&second.category(CATEGORY));
-    let holds = |text: &str| held.contains(&image::digest(text.as_bytes()));
+/// The service is an origin, too, and one with a referrers API. What a second portolan exports from it is the same;
+/// without the tags, that which the API tells of.
+fn second_origin(world: &World, serve: Serve, reachable: &Reachable) {
+    let mut by_api = Reachable::of(SERVICE, true);
+    let with_tags = export_from_service(world, "with-tags", "");
+    let without_tags = export_from_service(world, "without-tags", "exclude_tags = [\"sha256-*\"]");
+    serve.stop();
+    let holds = |text: &str| by_api.blobs.contains_key(&image::digest(text.as_bytes()));
     for text in ["a referrer", "a referrer of a referrer", "without the field subject", "built by buildx"] {
         assert!(holds(text), "{text}");
     }
     assert!(!holds("a signature"), "that is only under a tag, and these are excluded");
-    assert!(exported_tags(&second).iter().all(|it| it.1.starts_with('4')));
+    // One has no field `subject`: without the tag that lists it, nothing in the second tree tells of what it is.
+    for (subject, referrers) in &mut by_api.referrers {
+        referrers.retain(|it| {
+            let manifest: Value = serde_json::from_slice(&by_api.manifests[it].1).unwrap();
+            manifest["subject"]["digest"] == subject.as_str()
+        });
+    }
+    for (portolan, expected) in [(with_tags, reachable), (without_tags, &by_api)] {
+        expected.assert_exported(&portolan);
+        portolan.done("migrate");
+        portolan.done("scan");
+        let serve = portolan.serve();
+        expected.assert_served();
+        serve.stop();
+    }
+}
+
+/// A second portolan, whose origin is the service, with `line` in its category.
+fn export_from_service(world: &World, name: &str, line: &str) -> Portolan {
+    let config = std::fs::read_to_string(world.portolan.folder.join("portolan.toml")).unwrap();
+    let folder = world.namespace.folder.join(name);
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join("portolan.toml"), config).unwrap();
+    let portolan = Portolan::in_folder(folder);
+    portolan.configure(origin::URL, SERVICE);
+    portolan.configure("tags = [\"4*\"]", &format!("tags = [\"4*\"]\n{line}"));
+    portolan.done("export");
+    portolan
 }

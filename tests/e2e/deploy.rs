@@ -63,6 +63,46 @@ fn every_timer_has_its_service_and_every_command_is_one() {
     }
 }
 
+/// What a line of the Containerfile that begins with `word` says.
+fn container(word: &str) -> Vec<String> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/Containerfile");
+    let text = fs::read_to_string(path).expect("the Containerfile");
+    let lines = text.lines().filter_map(|it| it.strip_prefix(word)?.strip_prefix(' '));
+    lines.map(str::to_owned).collect()
+}
+
+#[test]
+fn the_container_is_what_the_documents_and_cargo_say() {
+    // Built by cargo, as the command in its head says.
+    assert!(container("#").iter().any(|it| it.contains("podman build -f deploy/Containerfile")));
+    let built = Path::new(env!("CARGO_BIN_EXE_portolan"));
+    let program = container("ARG").into_iter().find_map(|it| Some(it.strip_prefix("PROGRAM=")?.to_owned()));
+    let program = program.expect("where the program is");
+    assert_eq!(Path::new(&program).file_name(), built.file_name());
+    assert_eq!(Path::new(&program).parent(), Some(Path::new("target/release")));
+    // Where it is put, and is started from, with a command that there is.
+    let [copy] = &container("COPY")[..] else { panic!("one file is copied") };
+    let place = copy.rsplit(' ').next().expect("a place");
+    assert_eq!(copy, &format!("--chmod=0755 ${{PROGRAM}} {place}"));
+    assert_eq!(container("ENTRYPOINT"), [format!("[\"{place}\"]")]);
+    let [arguments] = &container("CMD")[..] else { panic!("one command") };
+    let arguments: Vec<String> = serde_json::from_str(arguments).expect("a list");
+    let mut help = command(env!("CARGO_BIN_EXE_portolan"));
+    help.args(arguments).arg("--help");
+    finish(help).expect_success();
+    // What it writes to is its own, also where nothing is mounted.
+    let [owned] = &container("RUN install")[..] else { panic!("folders are made once") };
+    let mut words = owned.split(' ').filter(|it| !it.starts_with('-'));
+    let user: Vec<&str> = words.by_ref().take(2).collect();
+    let folders: Vec<&str> = words.collect();
+    assert_eq!(container("USER"), [user.join(":")]);
+    assert_eq!(container("VOLUME"), [folders.join(" ")]);
+    assert!(folders.contains(&container("WORKDIR")[0].as_str()));
+    let variable = container("ENV").into_iter().find_map(|it| Some(it.split_once('=')?.0.to_owned()));
+    let help = run(env!("CARGO_BIN_EXE_portolan"), &["--help"]);
+    assert!(help.contains(&format!("[env: {}=", variable.expect("a variable"))), "{help}");
+}
+
 #[test]
 fn the_playbook_is_clean() {
     let home = tempfile::tempdir().unwrap();

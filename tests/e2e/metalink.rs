@@ -28,9 +28,10 @@ on_both_engines!(aria2_and_librepo_use_our_documents, |namespace, engine| {
 
     let layer = image::digest(images[0].blobs()[1]);
     type Download = fn(&namespace::Namespace, &[u8]) -> Vec<u8>;
-    let wanted: [(String, &String, Download); 2] = [
+    let wanted: [(String, &String, Download); 3] = [
         ("tag=latest".to_owned(), &index, aria2::download),
         (format!("digest={layer}"), &layer, aria2::download_in_pieces),
+        (format!("digest={layer}"), &layer, aria2::download_in_pieces_with_check),
     ];
     for (reference, digest, download) in wanted {
         for (version, media_type) in [("3", V3), ("4", V4)] {

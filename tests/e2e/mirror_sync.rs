@@ -6,8 +6,9 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crate::rig::dice::Dice;
+use crate::rig::http;
 use crate::rig::image::Image;
-use crate::rig::namespace::{self, Namespace};
+use crate::rig::namespace::{self, CLIENT_DE, Namespace, REGISTRY};
 use crate::rig::nginx::{Nginx, Scheme};
 use crate::rig::program::{Program, run, wait_for};
 use crate::rig::sync::Sync;
@@ -110,6 +111,46 @@ fn nothing_new_is_one_request_and_something_new_is_reported_and_crawled() {
         assert!(!other.join(&layer).exists());
         sync.run(&["--force"]).expect_success();
         assert!(other.join(&layer).exists());
+        service.stop();
+    });
+}
+
+#[test]
+fn a_host_that_no_crawler_reaches_is_believed_by_its_reports() {
+    namespace::enter(|namespace| {
+        let (world, _daemon, mirror, sync) = start(namespace, CATEGORY);
+        world.portolan.done("host edit de.mirror.test --private true");
+        world.portolan.done(&format!("netblock add de.mirror.test {CLIENT_DE}/32"));
+        let service = world.portolan.service("serve");
+        namespace::connect_from(CLIENT_DE, REGISTRY);
+        let token = world.portolan.json("host token create de.mirror.test")["token"].take();
+        sync.report("de.mirror.test", token.as_str().unwrap());
+        let layer = world.origin.layers("fedora", "latest").swap_remove(0);
+        let is_sent = || {
+            let answer = http::get(&format!("https://registry.test/v2/fedora/blobs/{layer}"), &[]);
+            answer.header("location").is_some_and(|it| it.starts_with("https://de.mirror.test/"))
+        };
+        let reports = || service.log().matches("/report").count();
+
+        // That it came is no proof; nobody was there to see it.
+        sync.run(&[]).expect_success();
+        assert!(place(&mirror.root()).join("zz/serial").exists());
+        assert_eq!(reports(), 1);
+        assert!(!is_sent(), "it is believed without a crawl and without the inventory's digest");
+
+        // With the digest it is believed. Nothing is new, and it says so all the same: else it would be forgotten.
+        sync.configure("private=yes");
+        for number in [2, 3] {
+            sync.run(&[]).expect_success();
+            assert!(sync.log().contains("nothing new") && reports() == number, "{}", sync.log());
+            assert!(
+                wait_for(Duration::from_secs(10), is_sent),
+                "its report is not believed: {}",
+                service.log()
+            );
+        }
+        let (state, held) = world.found("de.mirror.test");
+        assert_eq!((state.as_str(), held > 0), ("up-to-date", true));
         service.stop();
     });
 }

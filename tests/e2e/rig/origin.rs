@@ -119,12 +119,7 @@ impl Origin {
 
     /// A manifest in whatever type it has.
     pub(crate) fn manifest(&self, repository: &str, reference: &str) -> http::Answer {
-        let accept = "Accept: application/vnd.docker.distribution.manifest.v2+json, \
-            application/vnd.docker.distribution.manifest.list.v2+json, \
-            application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json";
-        let answer = http::get(&format!("{URL}/v2/{repository}/manifests/{reference}"), &[accept]);
-        assert_eq!(answer.status, 200, "{repository}:{reference}: {}", answer.text());
-        answer
+        manifest_at(URL, repository, reference)
     }
 
     /// The digests of a single-platform image's layers, first to last.
@@ -138,6 +133,16 @@ impl Origin {
     pub(crate) fn requests(&self) -> Vec<Request> {
         self.program.log().lines().filter_map(parse_request).collect()
     }
+}
+
+/// A manifest of any registry, in whatever type it has.
+pub(crate) fn manifest_at(registry: &str, repository: &str, reference: &str) -> http::Answer {
+    let accept = "Accept: application/vnd.docker.distribution.manifest.v2+json, \
+        application/vnd.docker.distribution.manifest.list.v2+json, \
+        application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json";
+    let answer = http::get(&format!("{registry}/v2/{repository}/manifests/{reference}"), &[accept]);
+    assert_eq!(answer.status, 200, "{repository}:{reference}: {}", answer.text());
+    answer
 }
 
 fn parse_request(line: &str) -> Option<Request> {
