@@ -26,7 +26,7 @@ bench-pull:
 	cargo test --locked --release --test e2e -- --ignored --nocapture --test-threads 1 pull_speed agent_memory
 
 # Compares `portolan export` with skopeo, and measures what registry files, `all`, pieces and their metalinks cost
-# (Debian 12, root; some minutes).
+# (Debian 12, root; ten minutes).
 bench-export:
 	tests/setup.sh
 	cargo test --locked --release --test e2e -- --ignored --nocapture --test-threads 1 export_speed metalink_cost
