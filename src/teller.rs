@@ -1,5 +1,7 @@
-//! Tells people what happens to hosts, by mail and webhook. Nobody waits for it: what cannot be queued is dropped, and
+//! Tells people what happens to hosts, by mail and webhook, and what their admins have to repair. Nobody waits for it: what cannot be queued is dropped, and
 //! said so.
+
+mod repair;
 
 use std::time::Duration;
 
@@ -9,6 +11,8 @@ use crate::{
     connector::{self, Webhook},
     notice::{self, Mailer, Notice},
 };
+
+pub use repair::{list_repair_files, list_repairs};
 
 /// Notices that wait to be sent.
 const QUEUE: usize = 1_000;

@@ -10,7 +10,6 @@ mod news;
 mod observer;
 pub mod plan;
 mod probe;
-mod repair;
 mod schedule;
 mod summary;
 mod truths;
@@ -44,7 +43,6 @@ pub use claim::Claim;
 pub use config::Config;
 pub use observer::Observer;
 pub use probe::{ProbeConfig, Prober, Probing};
-pub use repair::{list_repair_files, list_repairs};
 pub use summary::{CategorySummary, HostSummary, Summary};
 
 /// How often the database is asked for hosts that are due, or that others have given back.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::{repair::list_repairs, visit::blocking};
+use super::visit::blocking;
 use crate::{
     database::{
         self, Connection, Database, QueryResult,
@@ -12,7 +12,7 @@ use crate::{
     },
     mirror::{CrawlState, HostName},
     notice::{self, Event, Notice, Repair},
-    teller::Teller,
+    teller::{Teller, list_repairs},
 };
 
 /// Tells what a crawl has changed. Call it when its result is stored.

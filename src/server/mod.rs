@@ -179,7 +179,8 @@ pub async fn serve(
 
     let reports = Data::new(Reports::new(database.clone(), config.report_max_age));
 
-    let public = start_public(listeners, config, state.clone(), reports)?;
+    let crawls = Data::new(pages::Crawls::new(database.clone()));
+    let public = start_public(listeners, config, state.clone(), reports, crawls)?;
     let management = start_management(management, state.clone(), recorder)?;
     let (refused, refusal) = tokio::sync::oneshot::channel();
     let (stop_notes, note_keeper) =
@@ -326,6 +327,7 @@ fn start_public(
     config: &Config,
     state: Data<State>,
     reports: Data<Reports>,
+    crawls: Data<pages::Crawls>,
 ) -> Result<Server, ServeError> {
     let overview = Data::new(pages::OverviewCache::default());
     let app = move || {
@@ -349,6 +351,7 @@ fn start_public(
             .app_data(state.clone())
             .app_data(reports.clone())
             .app_data(overview.clone())
+            .app_data(crawls.clone())
             .wrap(from_fn(access::log))
             .service(metalink)
             .service(mirrorlist)

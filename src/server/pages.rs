@@ -1,10 +1,11 @@
 //! What people see in a browser: which images and mirrors there are, and which mirror they get. Plain HTML, made from the
-//! snapshot alone; it needs no database and no JavaScript. Private hosts are on no page.
+//! snapshot; only a mirror's own page asks the database, and does without if it must. Private hosts are on no page.
 
 mod home;
 mod image;
 mod images;
 mod map;
+mod mirror;
 mod mirrors;
 mod overview;
 mod text;
@@ -24,7 +25,7 @@ use super::{
     state::{State, decided},
 };
 use crate::mirrorlist::Missing;
-pub(super) use overview::OverviewCache;
+pub(super) use {mirror::Crawls, overview::OverviewCache};
 
 /// Nothing but our own style sheet, and forms that lead back to us.
 const POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; \
@@ -40,6 +41,7 @@ pub(super) fn routes(config: &mut ServiceConfig) {
     config
         .service(resource("/", web::to(home::answer)))
         .service(resource("/mirrors", web::to(mirrors::answer)))
+        .service(resource("/mirrors/{host}", web::to(mirror::answer)))
         .service(resource("/images", web::to(images::answer)))
         .service(resource("/images/{image:.+}", web::to(image::answer)))
         .service(resource("/which", web::to(which::answer)))

@@ -2,7 +2,16 @@
 
 use std::time::{Duration, Instant};
 
-use portolan::database::{Connection, Part, country, host::HostChange};
+use jiff::Timestamp;
+use portolan::{
+    database::{
+        Connection, Part, country,
+        host::{self, HostChange},
+        host_category, snapshot,
+        suspicion::{self, BlobFault, Settled},
+    },
+    mirror::{FileFault, blob_path},
+};
 use reqwest::Method;
 
 use crate::{
@@ -100,19 +109,55 @@ fn mirrors_are_listed_and_filtered_and_private_ones_are_nobodys_business() {
     on_both(|world| {
         let all = page(world, "/mirrors");
         for name in FULL {
-            assert!(all.text().contains(&format!("<th scope=\"row\">{name}</th>")), "{name}");
+            assert!(all.text().contains(&format!("<a href=\"/mirrors/{name}\">")), "{name}");
         }
         let poor = page(world, "/mirrors?standing=behind");
-        assert!(poor.text().contains(">poor</th>") && !poor.text().contains(">a</th>"), "{}", poor.text());
+        assert!(poor.text().contains(">poor</a>") && !poor.text().contains(">a</a>"), "{}", poor.text());
         assert!(page(world, "/mirrors?q=no-such").text().contains("No mirror is like that."));
-        assert!(page(world, "/mirrors?page=99").text().contains(">a</th>"), "the last page there is");
+        assert!(page(world, "/mirrors?page=99").text().contains(">a</a>"), "the last page there is");
         world.change_host("a", &HostChange { drained: Some(true), ..HostChange::default() });
-        let is_off = || page(world, "/mirrors?standing=off").text().contains(">a</th>");
+        let is_off = || page(world, "/mirrors?standing=off").text().contains(">a</a>");
         wait(is_off);
         for path in ["/", "/mirrors", "/which", "/images/fedora:latest"] {
             for private in ["secret", "cellar"] {
                 assert!(!page(world, path).text().contains(private), "{private} is on {path}");
             }
+        }
+    });
+}
+
+#[test]
+fn a_mirror_has_a_page_with_what_is_to_be_repaired() {
+    on_both(|world| {
+        let images = &world.images;
+        let good = page(world, "/mirrors/a");
+        assert!(good.text().contains("class=\"state fresh\"") && !good.text().contains("To repair"));
+        let find = |it: &mut Connection| {
+            let host = host::find(it, &"b".parse().unwrap())?.unwrap();
+            let opt_in = host_category::list(it, host.id)?.remove(0).0;
+            Ok((host.id, opt_in.id, host_category::list_urls(it, opt_in.id)?[0].id))
+        };
+        let (_, _, url) = world.database.read(find).unwrap();
+        let note = |it: &mut Connection| {
+            let number = snapshot::load_content(it)?.blobs;
+            let number = number.iter().find(|it| it.name() == images.large.digest).unwrap().number;
+            suspicion::insert(it, &[(url, number)].into(), Timestamp::now().into())
+        };
+        world.database.write_log(note).unwrap();
+        let suspicion = world.database.read(|it| suspicion::list(it, 9)).unwrap().remove(0);
+        let reason = "its bytes are <i>other</i> bytes".to_owned();
+        let fault = Some(BlobFault { kind: FileFault::Damaged, reason });
+        world.database.settle(&[Settled { suspicion, fault }], Timestamp::now().into()).unwrap();
+        let bad = page(world, "/mirrors/b");
+        let path = blob_path(&images.large.digest);
+        for part in ["To repair in fedora: 1 file", "rsync -c -lptH --files-from=- SOURCE/ FOLDER/", &path] {
+            assert!(bad.text().contains(part), "{part} is not in {}", bad.text());
+        }
+        assert!(!bad.text().contains("<i>"));
+        for unknown in ["/mirrors/nope", "/mirrors/secret", "/mirrors/%3Cb%3E"] {
+            let missing = world.http.get(unknown, &[]);
+            assert_eq!(missing.status, 404, "{unknown}");
+            check_page(&missing);
         }
     });
 }

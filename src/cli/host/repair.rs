@@ -2,14 +2,14 @@
 
 use super::Answer;
 use crate::{
-    crawler,
     database::{Database, host::Host},
     notice::REPAIR_HEAD,
+    teller,
 };
 
 /// For each category the reasons, and the command.
 pub(super) fn show(database: &Database, host: &Host) -> anyhow::Result<Answer> {
-    let repairs = database.read(|it| crawler::list_repairs(it, host.id))?;
+    let repairs = database.read(|it| teller::list_repairs(it, host.id))?;
     let mut answer = Answer::new(&repairs)?;
     if repairs.is_empty() {
         return Ok(answer.line(format_args!("the crawls of {} found nothing to repair", host.name)));

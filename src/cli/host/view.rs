@@ -5,7 +5,6 @@ use serde::Serialize;
 
 use super::{Answer, clients::ClientsView, table};
 use crate::{
-    crawler,
     database::{
         Connection, Database, QueryResult, Time, category,
         crawl::{self, Crawl, Holdings, UrlFacts},
@@ -21,6 +20,7 @@ use crate::{
     },
     mirrorlist::{Exclusion, HOLDINGS_AGE},
     notice::{self, RepairFile},
+    teller,
 };
 
 /// Why an opt-in whose URLs are all new is not offered.
@@ -265,7 +265,7 @@ fn list_categories(connection: &mut Connection, host: &Host) -> QueryResult<Vec<
             reason: found.map(|it| it.reason),
             urls: urls.into_iter().map(|(facts, row)| UrlView::new(row, facts)).collect(),
             rsync_url: host_category::find_rsync_url(connection, opt_in.id)?,
-            repair: crawler::list_repair_files(connection, opt_in.id)?,
+            repair: teller::list_repair_files(connection, opt_in.id)?,
             has_other_urls,
         });
     }

@@ -1,0 +1,162 @@
+use std::{sync::Arc, time::Duration};
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    web::{self, Data},
+};
+use askama::Template;
+use tokio::{sync::Semaphore, time::timeout};
+
+use super::{Frame, OverviewCache, PageError, SharedState, apart, page, text};
+use crate::{
+    database::{Connection, Database, QueryResult, crawl},
+    mirror::{HostId, Reach},
+    mirrorlist::rows::HostRow,
+    notice::{REPAIR_HEAD, Repair},
+    server::state::now,
+    teller,
+};
+
+/// Pages that ask the database at once; others wait.
+const AT_ONCE: usize = 2;
+
+/// How long a page waits for its turn, and then goes without.
+const TURN: Duration = Duration::from_secs(3);
+
+/// Crawls on a page.
+const CRAWLS: i64 = 10;
+
+/// Files of a repair list on a page; `portolan host show --repair` has all.
+const FILES: usize = 100;
+
+#[derive(Template)]
+#[template(path = "mirror.html")]
+struct MirrorPage {
+    frame: Frame,
+    name: String,
+    site: String,
+    country: String,
+    word: &'static str,
+    bandwidth: String,
+    categories: Vec<Carried>,
+    /// What crawls found; `None` when the database cannot be asked.
+    found: Option<Found>,
+    repair_head: &'static str,
+}
+
+struct Carried {
+    category: String,
+    percent: u64,
+    crawled: String,
+    urls: Vec<Url>,
+}
+
+struct Url {
+    url: String,
+    ipv4: &'static str,
+    ipv6: &'static str,
+}
+
+/// What the last crawls found.
+#[derive(Default)]
+struct Found {
+    /// Of each category: its name, the state in one word, and why.
+    verdicts: Vec<(String, String, String)>,
+    /// When, and what then.
+    crawls: Vec<(String, String)>,
+    repairs: Vec<Repairs>,
+}
+
+/// What is to be repaired of a category, and how.
+struct Repairs {
+    category: String,
+    count: usize,
+    commands: String,
+}
+
+/// The database, for the one page that needs it: a few at a time.
+pub(in crate::server) struct Crawls {
+    database: Arc<Database>,
+    turns: Semaphore,
+}
+
+/// `GET /mirrors/HOST`: all that is known of a public mirror, and what its admin has to repair.
+pub(super) async fn answer(
+    request: HttpRequest,
+    state: SharedState,
+    cache: Data<OverviewCache>,
+    crawls: Data<Crawls>,
+) -> Result<HttpResponse, PageError> {
+    let name = request.match_info().query("host").to_owned();
+    let frame = Frame::new(&request, &state, "mirrors", &name)?;
+    let current = state.current();
+    let missing = || PageError::Missing(format!("There is no mirror {name} here."));
+    let host = current.snapshot.hosts.list().iter().find(|it| it.name == name && !it.private);
+    let host = host.ok_or_else(missing)?.clone();
+    let found = crawls.find(host.id).await;
+    let snapshot = current.clone();
+    let overview = apart(move || Ok(cache.get(&snapshot.snapshot, now()))).await?;
+    let mirror = overview.mirrors.iter().find(|it| it.name == name);
+    let shares = current.snapshot.shares(&host);
+    let carried = shares.iter().map(|it| Carried {
+        category: it.category.name.clone(),
+        percent: it.percent(),
+        crawled: it.crawled_at.map(|it| text::ago(it, now())).unwrap_or_default(),
+        urls: urls(&host, &it.category.name, &shares),
+    });
+    let page_of = MirrorPage {
+        categories: carried.collect(),
+        word: mirror.map_or("unknown", |it| it.word()),
+        country: host.country.map(|it| it.to_string()).unwrap_or_default(),
+        bandwidth: host.bandwidth.map(text::count).unwrap_or_default(),
+        site: host.site_name,
+        frame,
+        name: host.name,
+        found,
+        repair_head: REPAIR_HEAD,
+    };
+    page(&request, &page_of)
+}
+
+fn urls(host: &HostRow, category: &str, shares: &[crate::mirrorlist::Share<'_>]) -> Vec<Url> {
+    let opt_in = shares.iter().find(|it| it.category.name == category).map(|it| it.opt_in.id);
+    let of_it = host.categories.iter().filter(|it| Some(it.id) == opt_in).flat_map(|it| &it.urls);
+    let word = |reach| match reach {
+        Reach::Up => "answers",
+        Reach::Down => "does not answer",
+        Reach::Unknown => "unknown",
+    };
+    of_it.map(|it| Url { url: it.url.clone(), ipv4: word(it.ipv4), ipv6: word(it.ipv6) }).collect()
+}
+
+impl Crawls {
+    pub(in crate::server) fn new(database: Arc<Database>) -> Self {
+        Self { database, turns: Semaphore::new(AT_ONCE) }
+    }
+
+    async fn find(&self, host: HostId) -> Option<Found> {
+        let _turn = timeout(TURN, self.turns.acquire()).await.ok()?.ok()?;
+        let database = self.database.clone();
+        let found = web::block(move || database.read(|it| read(it, host))).await.ok()?;
+        found.inspect_err(|error| tracing::debug!(%error, "a mirror's page goes without its crawls")).ok()
+    }
+}
+
+fn read(connection: &mut Connection, host: HostId) -> QueryResult<Found> {
+    let verdict = |(category, it): (crate::mirror::CategoryName, crawl::Holdings)| {
+        (category.to_string(), it.state.to_string(), it.reason)
+    };
+    let crawls = crawl::list(connection, host, CRAWLS)?.into_iter().map(|it| {
+        let at = text::ago(it.started_at.unix_seconds(), now());
+        (at, it.state.to_string())
+    });
+    let crawls = crawls.collect();
+    let repairs = teller::list_repairs(connection, host)?.into_iter().map(|it: Repair| Repairs {
+        category: it.category.to_string(),
+        count: it.files.len(),
+        commands: it.lines(FILES).join("\n"),
+    });
+    let repairs = repairs.collect();
+    let verdicts = crawl::list_holdings(connection, host)?.into_iter().map(verdict).collect();
+    Ok(Found { verdicts, crawls, repairs })
+}
