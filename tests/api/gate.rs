@@ -149,6 +149,9 @@ fn a_tag_that_moved_waits_for_hosts_and_may_be_published_at_once() {
         let by_digest = format!("/v2/fedora/manifests/{}", new.digest);
         wait(SOON, "by digest", || world.http.get(&by_digest, &[]).status == 200);
         assert_eq!(digest(), former, "by tag the former one");
+        let page = || world.http.get("/images/fedora:41", &[]).text().to_owned();
+        let waits = "This tag moved a moment ago";
+        assert!(page().contains(waits) && page().contains(&new.digest.to_string()), "{}", page());
         let accept = [("accept", "application/metalink4+xml")];
         let metalink = world.http.get("/v2/fedora/manifests/41", &accept);
         assert!(metalink.text().contains(&former["sha256:".len()..]), "{}", metalink.text());
@@ -164,6 +167,7 @@ fn a_tag_that_moved_waits_for_hosts_and_may_be_published_at_once() {
         assert_eq!(digest(), former, "one host is not enough");
         world.hold_everything("b");
         wait(SOON, "two hosts hold it", || digest() == new.digest.to_string());
+        assert!(!page().contains(waits), "{}", page());
 
         let next = world.publish_image("41");
         let by_digest = format!("/v2/fedora/manifests/{}", next.digest);
