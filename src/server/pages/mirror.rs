@@ -11,7 +11,7 @@ use super::{Frame, OverviewCache, PageError, SharedState, apart, page, text};
 use crate::{
     database::{Connection, Database, QueryResult, crawl},
     mirror::{HostId, Reach},
-    mirrorlist::rows::HostRow,
+    mirrorlist::rows::HostCategoryRow,
     notice::{REPAIR_HEAD, Repair},
     server::state::now,
     teller,
@@ -102,7 +102,7 @@ pub(super) async fn answer(
         category: it.category.name.clone(),
         percent: it.percent(),
         crawled: it.crawled_at.map(|it| text::ago(it, now())).unwrap_or_default(),
-        urls: urls(&host, &it.category.name, &shares),
+        urls: urls(it.opt_in),
     });
     let page_of = MirrorPage {
         categories: carried.collect(),
@@ -118,15 +118,17 @@ pub(super) async fn answer(
     page(&request, &page_of)
 }
 
-fn urls(host: &HostRow, category: &str, shares: &[crate::mirrorlist::Share<'_>]) -> Vec<Url> {
-    let opt_in = shares.iter().find(|it| it.category.name == category).map(|it| it.opt_in.id);
-    let of_it = host.categories.iter().filter(|it| Some(it.id) == opt_in).flat_map(|it| &it.urls);
+fn urls(opt_in: &HostCategoryRow) -> Vec<Url> {
     let word = |reach| match reach {
         Reach::Up => "answers",
         Reach::Down => "does not answer",
         Reach::Unknown => "unknown",
     };
-    of_it.map(|it| Url { url: it.url.clone(), ipv4: word(it.ipv4), ipv6: word(it.ipv6) }).collect()
+    opt_in
+        .urls
+        .iter()
+        .map(|it| Url { url: it.url.clone(), ipv4: word(it.ipv4), ipv6: word(it.ipv6) })
+        .collect()
 }
 
 impl Crawls {
