@@ -275,9 +275,9 @@ fn render_held_back(held: &HeldTag) -> String {
     let HeldTag { repository, tag, newest, holders, until, .. } = held;
     let newest = Digest::Sha256(*newest);
     let until = jiff::Timestamp::from_second(*until).map_or_else(|_| until.to_string(), |it| it.to_string());
-    let hosts = held
-        .needed
-        .map_or_else(String::new, |it| format!("{} hold it ({holders} do), or ", table::count(it, "host")));
+    let hosts = held.needed.map_or_else(String::new, |it| {
+        format!("it is on {} (now on {holders}), or ", table::count(it, "host"))
+    });
     format!(
         "{repository}:{tag} still answers its former manifest; the new one, {newest}, waits until {hosts}{until}\n"
     )

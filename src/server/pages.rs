@@ -1,6 +1,7 @@
 //! What people see in a browser: which images and mirrors there are, and which mirror they get. Plain HTML, made from the
 //! snapshot; only a mirror's own page asks the database, and does without if it must. Private hosts are on no page.
 
+mod category;
 mod home;
 mod image;
 mod images;
@@ -42,6 +43,7 @@ pub(super) fn routes(config: &mut ServiceConfig) {
         .service(resource("/", web::to(home::answer)))
         .service(resource("/mirrors", web::to(mirrors::answer)))
         .service(resource("/mirrors/{host}", web::to(mirror::answer)))
+        .service(resource("/categories/{category}", web::to(category::answer)))
         .service(resource("/images", web::to(images::answer)))
         .service(resource("/images/{image:.+}", web::to(image::answer)))
         .service(resource("/which", web::to(which::answer)))

@@ -152,6 +152,12 @@ fn a_tag_that_moved_waits_for_hosts_and_may_be_published_at_once() {
         let page = || world.http.get("/images/fedora:41", &[]).text().to_owned();
         let waits = "This tag moved a moment ago";
         assert!(page().contains(waits) && page().contains(&new.digest.to_string()), "{}", page());
+        let category = || world.http.get("/categories/fedora", &[]).text().to_owned();
+        let waiting = category();
+        let (_, row) = waiting.split_once("Tags that wait for mirrors").unwrap();
+        for part in [">fedora:41</a>", "<td>0 of 2</td>", &new.digest.to_string()] {
+            assert!(row.contains(part), "{part} is not in {waiting}");
+        }
         let accept = [("accept", "application/metalink4+xml")];
         let metalink = world.http.get("/v2/fedora/manifests/41", &accept);
         assert!(metalink.text().contains(&former["sha256:".len()..]), "{}", metalink.text());
@@ -168,6 +174,7 @@ fn a_tag_that_moved_waits_for_hosts_and_may_be_published_at_once() {
         world.hold_everything("b");
         wait(SOON, "two hosts hold it", || digest() == new.digest.to_string());
         assert!(!page().contains(waits), "{}", page());
+        assert!(!category().contains("Tags that wait"), "{}", category());
 
         let next = world.publish_image("41");
         let by_digest = format!("/v2/fedora/manifests/{}", next.digest);

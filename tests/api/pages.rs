@@ -96,6 +96,9 @@ fn all_pages_are_there() {
         let image = page(world, &format!("/images/fedora@{}", images.manifest.digest));
         assert!(image.text().contains(&images.large.digest.to_string()), "{}", image.text());
         assert!(page(world, "/images/tools/docker:1").text().contains(&images.docker.digest.to_string()));
+        let category = page(world, "/categories/fedora");
+        assert!(category.text().contains("<a href=\"/mirrors/a\">a</a>"), "{}", category.text());
+        assert!(!category.text().contains("secret"), "{}", category.text());
         let style = world.http.get("/assets/style.css", &[]);
         assert!(
             style.header("content-type").starts_with("text/css")
@@ -154,7 +157,7 @@ fn a_mirror_has_a_page_with_what_is_to_be_repaired() {
             assert!(bad.text().contains(part), "{part} is not in {}", bad.text());
         }
         assert!(!bad.text().contains("<i>"));
-        for unknown in ["/mirrors/nope", "/mirrors/secret", "/mirrors/%3Cb%3E"] {
+        for unknown in ["/categories/nope", "/mirrors/nope", "/mirrors/secret", "/mirrors/%3Cb%3E"] {
             let missing = world.http.get(unknown, &[]);
             assert_eq!(missing.status, 404, "{unknown}");
             check_page(&missing);

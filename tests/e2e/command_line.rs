@@ -76,3 +76,41 @@ on_both_engines!(mistakes_of_the_first_hour_are_explained, |namespace, engine| {
     let told = portolan.run("config check").expect_failure();
     assert!(told.contains("portolan.toml: key of a [[listen]], /gone"), "{told}");
 });
+
+on_both_engines!(a_tag_that_waits_for_mirrors_is_told, |namespace, engine| {
+    let world = World::new(namespace, engine);
+    let portolan = &world.portolan;
+    portolan.configure("tags = [\"*\"]", "tags = [\"*\"]\npublish = { hosts = 1, after = \"2h\" }");
+    let push = |image: &str| Image::ordinary(image).push(origin::URL, "fedora", "latest");
+    let former = push("fedora");
+    world.publish();
+    let mirror = world.mirror("de.mirror.test", Scheme::Https, "");
+    world.fill(&mirror.root());
+    world.crawl();
+    let explained = || portolan.done("explain --ip 192.0.2.1 --image fedora");
+    let category = || portolan.done("category show containers");
+    assert!(!explained().contains("waits") && !category().contains("TAG HELD BACK"), "a new tag waits");
+
+    let newest = push("fedora, a day later");
+    world.publish();
+    let told = explained();
+    assert!(told.contains(&format!("asks for {former}")), "{told}");
+    let waits = format!(
+        "fedora:latest still answers its former manifest; the new one, {newest}, waits until it is on 1 host (now on 0), or 20"
+    );
+    assert!(told.contains(&waits), "{told}");
+    let told = category();
+    let (_, held) = told.split_once("TAG HELD BACK").unwrap_or_else(|| panic!("{told}"));
+    assert!(held.contains("fedora:latest ┆ 0       ┆ 1     ┆"), "{told}");
+    let held = &portolan.json("category show containers")["held_back"][0];
+    assert_eq!(
+        (held["newest"].as_str(), held["holders"].as_u64()),
+        (Some(newest.as_str()), Some(0)),
+        "{held}"
+    );
+
+    world.fill(&mirror.root());
+    world.crawl();
+    assert!(explained().contains(&format!("asks for {newest}")), "{}", explained());
+    assert!(!category().contains("TAG HELD BACK"), "{}", category());
+});

@@ -1,8 +1,8 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::{
-    mirror::{Country, HostKind, Place, Reach, Scheme},
-    mirrorlist::{Snapshot, Standing, rows::HostRow},
+    mirror::{CategoryId, Country, HostKind, Place, Reach, Scheme, Serial},
+    mirrorlist::{Content, Snapshot, Standing, rows::HostRow},
 };
 
 /// How long what was made of one snapshot is good, in seconds: standings grow old by themselves.
@@ -13,9 +13,20 @@ pub(super) struct Overview {
     key: ([i64; 3], i64),
     /// By name.
     pub(super) mirrors: Vec<Mirror>,
+    pub(super) categories: Vec<Category>,
     /// Of all categories, in bytes.
     pub(super) bytes: u64,
     pub(super) tags: usize,
+}
+
+/// A category, and what all of it weighs.
+pub(super) struct Category {
+    pub(super) id: CategoryId,
+    pub(super) name: String,
+    pub(super) serial: Serial,
+    /// Manifests and blobs.
+    pub(super) files: u64,
+    pub(super) bytes: u64,
 }
 
 /// A public mirror.
@@ -51,6 +62,7 @@ impl Overview {
         Self {
             key,
             mirrors,
+            categories: list_categories(content),
             bytes: content.rows().blobs.iter().map(|it| it.size).sum(),
             tags: content.list_repositories().iter().map(|it| it.tags.len()).sum(),
         }
@@ -61,6 +73,20 @@ impl Overview {
         let has_some = |it: &&Mirror| it.categories.iter().any(|it| it.percent > 0);
         self.mirrors.iter().filter(|it| it.standing <= Standing::Behind).filter(has_some).count()
     }
+}
+
+fn list_categories(content: &Content) -> Vec<Category> {
+    let blobs = &content.rows().blobs;
+    content
+        .list_categories()
+        .map(|(row, set)| Category {
+            id: row.id,
+            name: row.name.clone(),
+            serial: row.serial,
+            files: set.len(),
+            bytes: blobs.iter().filter(|it| set.contains(it.number)).map(|it| it.size).sum(),
+        })
+        .collect()
 }
 
 impl Mirror {

@@ -38,6 +38,12 @@ pub(super) fn ago(seconds: i64, now: i64) -> String {
     format!("{number} {unit} ago")
 }
 
+/// `2026-11-30 14:05 UTC`, of Unix seconds.
+pub(super) fn time(seconds: i64) -> String {
+    let time = jiff::Timestamp::from_second(seconds);
+    time.map_or_else(|_| seconds.to_string(), |it| it.strftime("%Y-%m-%d %H:%M UTC").to_string())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -52,5 +58,6 @@ mod tests {
             ["just now", "just now", "2 minutes ago", "119 minutes ago", "2 hours ago", "2 days ago"];
         assert_eq!(read, expected);
         assert_eq!(ago(10, 0), "just now", "clocks differ");
+        assert_eq!(time(86_399), "1970-01-01 23:59 UTC");
     }
 }
