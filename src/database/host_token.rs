@@ -3,7 +3,6 @@
 
 use diesel::prelude::*;
 use serde::Serialize;
-use sha2::{Digest as _, Sha256 as Hasher};
 
 use super::{
     Connection, Sha256, Time,
@@ -39,11 +38,6 @@ pub struct Reporter {
     pub name: HostName,
     /// Host or site is private.
     pub private: bool,
-}
-
-/// What is kept of a token.
-pub fn hash(token: &str) -> Sha256 {
-    Sha256(Hasher::digest(token.as_bytes()).into())
 }
 
 /// The tokens of a host, oldest first.
@@ -107,7 +101,7 @@ pub fn note_use(connection: &mut Connection, id: i64, now: Time) -> QueryResult<
 mod tests {
     use super::*;
     use crate::database::{
-        Part,
+        Part, secret,
         testing::{add_host, now, on_both},
     };
 
@@ -118,11 +112,11 @@ mod tests {
             let later = |seconds| jiff::Timestamp::from(now()) + jiff::SignedDuration::from_secs(seconds);
             let add = |text: &str, expires: Option<i64>| {
                 let expires = expires.map(|it| later(it).into());
-                database.write_log(|it| insert(it, host.id, hash(text), expires, now())).unwrap()
+                database.write_log(|it| insert(it, host.id, secret::hash(text), expires, now())).unwrap()
             };
             let (first, second) = (add("one", None), add("two", Some(60)));
             let find = |text: &str, seconds| {
-                let found = database.read(|it| find_reporter(it, hash(text), later(seconds).into()));
+                let found = database.read(|it| find_reporter(it, secret::hash(text), later(seconds).into()));
                 found.unwrap().map(|it| (it.token, it.name.to_string(), it.private))
             };
             assert_eq!(find("one", 99), Some((first, "m1".to_owned(), false)));

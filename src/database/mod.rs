@@ -5,6 +5,9 @@
 //! [`diesel::QueryResult`]; they are called inside [`Database::read`], [`Database::write`] or
 //! [`Database::write_log`].
 
+pub mod account;
+pub mod approval;
+pub mod audit;
 pub mod category;
 mod connection;
 pub mod content;
@@ -30,6 +33,7 @@ pub mod probe;
 pub mod propagation;
 pub mod repository_alias;
 mod schema;
+pub mod secret;
 pub mod site;
 pub mod snapshot;
 pub mod suspicion;

@@ -276,6 +276,58 @@ diesel::table! {
 }
 
 diesel::table! {
+    account (id) {
+        id -> BigInt,
+        name -> Text,
+        mail -> Text,
+        password -> Nullable<Text>,
+        role -> Text,
+        active -> Bool,
+        created_at -> Timestamp,
+    }
+}
+
+diesel::table! {
+    site_account (site_id, account_id) {
+        site_id -> BigInt,
+        account_id -> BigInt,
+    }
+}
+
+diesel::table! {
+    session (hash) {
+        hash -> Binary,
+        account_id -> BigInt,
+        created_at -> Timestamp,
+        used_at -> Timestamp,
+    }
+}
+
+diesel::table! {
+    audit (id) {
+        id -> BigInt,
+        happened_at -> Timestamp,
+        actor -> Text,
+        subject -> Text,
+        subject_name -> Text,
+        before_change -> Nullable<Text>,
+        after_change -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    approval (id) {
+        id -> BigInt,
+        host_id -> BigInt,
+        wish -> Text,
+        value -> Text,
+        reason -> Text,
+        asked_by -> Text,
+        asked_at -> Timestamp,
+    }
+}
+
+diesel::table! {
     withdrawal (digest) {
         digest -> Binary,
         blob_id -> Nullable<BigInt>,
@@ -467,6 +519,10 @@ diesel::joinable!(crawl -> host (host_id));
 diesel::joinable!(crawl_schedule -> host (host_id));
 diesel::joinable!(propagation -> host_category (host_category_id));
 diesel::joinable!(host_token -> host (host_id));
+diesel::joinable!(site_account -> site (site_id));
+diesel::joinable!(site_account -> account (account_id));
+diesel::joinable!(session -> account (account_id));
+diesel::joinable!(approval -> host (host_id));
 diesel::joinable!(suspicion -> host_category_url (host_category_url_id));
 diesel::joinable!(suspicion -> blob (blob_id));
 diesel::joinable!(demand -> blob (blob_id));
@@ -511,6 +567,11 @@ diesel::allow_tables_to_appear_in_same_query!(
     crawl_schedule,
     propagation,
     host_token,
+    account,
+    site_account,
+    session,
+    audit,
+    approval,
     withdrawal,
     generation,
     url_traffic,

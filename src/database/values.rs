@@ -16,9 +16,9 @@ use serde::{Deserialize, Serialize};
 
 use super::connection::MultiBackend;
 use crate::mirror::{
-    Asn, Bandwidth, Bytes, CategoryId, CategoryName, Continent, Country, CrawlState, FileFault,
-    HostCategoryId, HostCategoryUrlId, HostId, HostKind, HostName, HostUrl, MultiRange, Netblock, Percent,
-    Reach, Region, RsyncUrl, SiteId, SiteName,
+    AccountId, AccountName, Asn, Bandwidth, Bytes, CategoryId, CategoryName, Continent, Country, CrawlState,
+    FileFault, HostCategoryId, HostCategoryUrlId, HostId, HostKind, HostName, HostUrl, MultiRange, Netblock,
+    Percent, Reach, Region, Role, RsyncUrl, SiteId, SiteName,
 };
 use crate::oci::{MediaType, RepositoryName, Tag};
 
@@ -196,6 +196,8 @@ text!(
     Tag,
     MediaType,
     HostKind,
+    AccountName,
+    Role,
 );
 
 fn in_range<T>(value: Option<T>) -> deserialize::Result<T> {
@@ -203,6 +205,7 @@ fn in_range<T>(value: Option<T>) -> deserialize::Result<T> {
 }
 
 number! {
+    AccountId: |it: &AccountId| it.0, |it| Ok(AccountId(it));
     SiteId: |it: &SiteId| it.0, |it| Ok(SiteId(it));
     HostId: |it: &HostId| it.0, |it| Ok(HostId(it));
     CategoryId: |it: &CategoryId| it.0, |it| Ok(CategoryId(it));

@@ -1,5 +1,7 @@
 //! MirrorManager's nouns: sites have hosts, hosts opt in to categories and carry them under URLs.
 
+mod account;
+pub mod capture;
 mod category;
 mod crawl;
 mod host;
@@ -11,6 +13,7 @@ mod region;
 mod rsync_url;
 mod site;
 
+pub use account::{AccountName, AccountNameError, Role, RoleError};
 pub use category::{CategoryName, CategoryNameError, Serial, blob_path};
 pub use crawl::{CrawlState, FileFault, MultiRange, Reach, UnknownState};
 pub use host::{
@@ -23,6 +26,6 @@ pub use place::{Continent, Country, Place, PlaceError};
 pub use region::{Region, RegionError};
 pub use rsync_url::{RsyncUrl, RsyncUrlError};
 pub use site::{
-    CategoryId, HostCategoryId, HostCategoryUrlId, HostId, PAGE_LENGTH, SiteId, SiteName, SiteNameError,
-    is_page,
+    AccountId, CategoryId, HostCategoryId, HostCategoryUrlId, HostId, PAGE_LENGTH, SiteId, SiteName,
+    SiteNameError, is_page,
 };

@@ -27,7 +27,9 @@ id! {
     /// The row of a host's opt-in to a category.
     HostCategoryId,
     /// The row of one URL of an opt-in.
-    HostCategoryUrlId
+    HostCategoryUrlId,
+    /// The row of an account.
+    AccountId
 }
 
 /// Names a site: the organisation that runs hosts. 1 to 100 visible characters, no space at

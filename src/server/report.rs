@@ -22,7 +22,7 @@ use crate::{
         self, Connection, Database, QueryResult, Sha256, category,
         crawl::{self, Checks, CrawlCategory, CrawlHoldings, CrawlResult, UrlReach},
         host_token::{self, Reporter},
-        lease,
+        lease, secret,
     },
     mirror::{CategoryName, CrawlState, Reach, Serial},
     oci::Digest,
@@ -148,7 +148,7 @@ pub(super) async fn answer(
     body: web::Payload,
     reports: Data<Reports>,
 ) -> Result<HttpResponse, ReportError> {
-    let hash = bearer::token(&request).map(host_token::hash).ok_or(ReportError::Token)?;
+    let hash = bearer::token(&request).map(secret::hash).ok_or(ReportError::Token)?;
     let body = timeout(BODY_TIMEOUT, body.to_bytes_limited(BODY_LIMIT)).await;
     let body = body.map_err(|_| ReportError::Slow)?.map_err(|_| ReportError::TooLarge)?;
     let body = body.map_err(|error| ReportError::Body(error.to_string()))?;

@@ -12,6 +12,7 @@ use portolan::database::{
     host::{self, Host},
     host_token,
     lease::{self, Schedule},
+    secret,
 };
 use portolan::mirror::Reach;
 use reqwest::Method;
@@ -38,7 +39,7 @@ impl World {
         let (id, now) = (self.host(name).id, Timestamp::now());
         let expires = expires.map(|it| (now + SignedDuration::from_secs(it)).into());
         let insert =
-            |it: &mut Connection| host_token::insert(it, id, host_token::hash(text), expires, now.into());
+            |it: &mut Connection| host_token::insert(it, id, secret::hash(text), expires, now.into());
         self.database.write_log(insert).unwrap();
     }
 

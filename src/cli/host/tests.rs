@@ -458,7 +458,7 @@ fn a_token_is_shown_once() {
     assert_eq!(made.text().lines().next(), Some(token));
     assert_eq!(json["expires_at"], "2100-01-01T00:00:00Z");
     let now = jiff::Timestamp::now().into();
-    let hash = crate::database::host_token::hash(token);
+    let hash = crate::database::secret::hash(token);
     let reporter = shell.database.read(|it| crate::database::host_token::find_reporter(it, hash, now));
     assert_eq!(reporter.unwrap().unwrap().name.as_str(), "m1.example.org");
     assert_ne!(shell.run("host token create m1.example.org").json()["token"], json["token"]);

@@ -1,7 +1,5 @@
 //! `portolan host token`: by which a host's own scripts report.
 
-use std::{fs::File, io::Read as _};
-
 use anyhow::Context as _;
 use clap::Subcommand;
 use jiff::{Timestamp, civil::Date, tz::TimeZone};
@@ -12,12 +10,10 @@ use crate::{
     database::{
         Database, Time,
         host_token::{self, HostToken},
+        secret,
     },
     mirror::HostName,
 };
-
-/// Random bytes of a token: nobody can guess it.
-const TOKEN_BYTES: usize = 32;
 
 /// What programs and people who look for leaked secrets know a token by.
 const TOKEN_PREFIX: &str = "portolan_";
@@ -70,20 +66,12 @@ fn create(database: &Database, name: &HostName, expires: Option<Date>) -> anyhow
     let expires = expires.map(|it| it.timestamp());
     anyhow::ensure!(expires.is_none_or(|it| it > now), "--expires is a day of the past");
     let expires_at: Option<Time> = expires.map(Into::into);
-    let token = new_token()?;
-    let hash = host_token::hash(&token);
+    let token = format!("{TOKEN_PREFIX}{}", secret::new()?);
+    let hash = secret::hash(&token);
     let id = database.write_log(|it| host_token::insert(it, host.id, hash, expires_at, now.into()))?;
     let new = NewToken { id, host: name.clone(), token, expires_at };
     let answer = Answer::new(&new)?.line(&new.token);
     Ok(answer.line("keep it: it is not shown again; docs/mirror-admins.md says what to do with it"))
-}
-
-fn new_token() -> anyhow::Result<String> {
-    let mut bytes = [0; TOKEN_BYTES];
-    let mut dice = File::open("/dev/urandom").context("the system's random numbers")?;
-    dice.read_exact(&mut bytes).context("the system's random numbers")?;
-    let hex: String = bytes.iter().map(|it| format!("{it:02x}")).collect();
-    Ok(format!("{TOKEN_PREFIX}{hex}"))
 }
 
 fn list(database: &Database, name: &HostName) -> anyhow::Result<Answer> {

@@ -1,0 +1,287 @@
+//! The table `approval`: what would capture traffic, and waits for an operator.
+
+use diesel::prelude::*;
+use serde::Serialize;
+
+use super::{
+    Connection, Time,
+    account::Account,
+    audit::{self, Subject},
+    category,
+    error::exists,
+    host::{self, Host, HostChange},
+    host_category, host_netblock, host_peer_asn,
+    schema::{
+        approval, host as hosts, host_category as opt_ins, host_category_url, host_netblock as netblocks,
+    },
+};
+use crate::mirror::{
+    HostId, HostName, HostUrl, Netblock, Role, SiteId,
+    capture::{self, Wish},
+};
+
+/// Wishes of one host that wait at once.
+pub const MOST_WAITING: i64 = 50;
+
+/// A wish that waits.
+#[derive(Clone, Debug, PartialEq, Queryable, Selectable, Serialize)]
+#[diesel(table_name = approval)]
+pub struct Approval {
+    /// Its row.
+    pub id: i64,
+    /// For whom.
+    pub host_id: HostId,
+    wish: String,
+    value: String,
+    /// Why an operator has to agree.
+    pub reason: String,
+    /// The account that asked.
+    pub asked_by: String,
+    /// When it asked.
+    pub asked_at: Time,
+}
+
+impl Approval {
+    /// What is wished; `None` if this version does not know such wishes.
+    pub fn wish(&self) -> Option<Wish> {
+        Wish::from_words(&self.wish, &self.value)
+    }
+}
+
+/// What has become of a wish.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is so.
+    Granted,
+    /// It waits for an operator, for this reason.
+    Waits(String),
+    /// It cannot be, for this reason.
+    Refused(&'static str),
+}
+
+/// Fulfils what an account wishes for a host, or lets it wait if an operator has to agree. Notes it.
+pub fn seek(
+    connection: &mut Connection,
+    by: &Account,
+    host: &Host,
+    wish: &Wish,
+    now: Time,
+) -> QueryResult<Outcome> {
+    if let Wish::Netblock(netblock) = wish
+        && !capture::is_one_place(netblock)
+        && !host.private
+    {
+        return Ok(Outcome::Refused("this network stands in many places: only a private host may have it"));
+    }
+    let reason = if by.role == Role::Operator { None } else { find_reason(connection, host, wish)? };
+    let Some(reason) = reason else {
+        fulfil(connection, by.name.as_str(), host.id, wish, now)?;
+        return Ok(Outcome::Granted);
+    };
+    let waiting: i64 =
+        approval::table.filter(approval::host_id.eq(host.id)).count().get_result(connection)?;
+    if waiting >= MOST_WAITING {
+        return Ok(Outcome::Refused("too many wishes of this host wait already"));
+    }
+    let (kind, value) = wish.to_words();
+    let row = (
+        approval::host_id.eq(host.id),
+        approval::wish.eq(kind),
+        approval::value.eq(value),
+        approval::reason.eq(&reason),
+        approval::asked_by.eq(by.name.as_str()),
+        approval::asked_at.eq(now),
+    );
+    let inserted = diesel::insert_into(approval::table).values(row).execute(connection);
+    inserted.map_err(|error| exists(error, || "the same wish".to_owned()))?;
+    Ok(Outcome::Waits(reason))
+}
+
+/// All that wait, oldest first, with the names of their hosts.
+pub fn list(connection: &mut Connection) -> QueryResult<Vec<(Approval, HostName)>> {
+    approval::table
+        .inner_join(hosts::table)
+        .select((Approval::as_select(), hosts::name))
+        .order(approval::id)
+        .load(connection)
+}
+
+/// Those of one host, oldest first.
+pub fn list_of_host(connection: &mut Connection, host: HostId) -> QueryResult<Vec<Approval>> {
+    approval::table
+        .select(Approval::as_select())
+        .filter(approval::host_id.eq(host))
+        .order(approval::id)
+        .load(connection)
+}
+
+/// An operator agrees to a wish, or not; `false`: it waits no longer.
+pub fn settle(
+    connection: &mut Connection,
+    by: &Account,
+    id: i64,
+    granted: bool,
+    now: Time,
+) -> QueryResult<bool> {
+    let row: Option<Approval> =
+        approval::table.find(id).select(Approval::as_select()).first(connection).optional()?;
+    let Some(row) = row else { return Ok(false) };
+    diesel::delete(approval::table.find(id)).execute(connection)?;
+    if let Some(wish) = row.wish().filter(|_| granted) {
+        fulfil(connection, by.name.as_str(), row.host_id, &wish, now)?;
+    }
+    Ok(true)
+}
+
+/// A wish is taken back; was it there?
+pub fn withdraw(connection: &mut Connection, host: HostId, id: i64) -> QueryResult<bool> {
+    let row = approval::table.find(id).filter(approval::host_id.eq(host));
+    Ok(diesel::delete(row).execute(connection)? > 0)
+}
+
+/// Why an operator has to agree; `None` if they need not.
+fn find_reason(connection: &mut Connection, host: &Host, wish: &Wish) -> QueryResult<Option<String>> {
+    Ok(match wish {
+        Wish::Netblock(netblock) => {
+            let others = list_others_netblocks(connection, host.site_id)?;
+            capture::of_netblock(netblock, &others)
+        }
+        Wish::Asn(_) | Wish::PeerAsn(_) => Some("an autonomous system".to_owned()),
+        Wish::Bandwidth(bandwidth) => capture::of_bandwidth(*bandwidth),
+        Wish::Url(_, url) => {
+            let taken = list_others_urls(connection, host.site_id)?;
+            let name = url_host(url);
+            let is_taken = taken.iter().any(|it| url_host(it) == name);
+            is_taken.then(|| format!("{name} belongs to another site's host"))
+        }
+    })
+}
+
+/// The host name of a URL.
+fn url_host(url: &HostUrl) -> String {
+    let parsed = ::url::Url::parse(url.as_str()).ok();
+    parsed.and_then(|it| it.host_str().map(str::to_owned)).unwrap_or_default()
+}
+
+fn list_others_netblocks(connection: &mut Connection, site: SiteId) -> QueryResult<Vec<Netblock>> {
+    netblocks::table
+        .inner_join(hosts::table)
+        .filter(hosts::site_id.ne(site))
+        .select(netblocks::netblock)
+        .load(connection)
+}
+
+fn list_others_urls(connection: &mut Connection, site: SiteId) -> QueryResult<Vec<HostUrl>> {
+    host_category_url::table
+        .inner_join(opt_ins::table.inner_join(hosts::table))
+        .filter(hosts::site_id.ne(site))
+        .select(host_category_url::url)
+        .load(connection)
+}
+
+fn fulfil(connection: &mut Connection, actor: &str, host: HostId, wish: &Wish, now: Time) -> QueryResult<()> {
+    audit::noting(connection, actor, Subject::Host(host), now, |it| match wish {
+        Wish::Netblock(netblock) => host_netblock::insert(it, host, netblock, "").map(drop),
+        Wish::Asn(asn) => {
+            host::update(it, host, &HostChange { asn: Some(Some(*asn)), ..HostChange::default() }).map(drop)
+        }
+        Wish::PeerAsn(asn) => {
+            let mut asns: Vec<_> = host_peer_asn::list(it, host)?.into_iter().map(|it| it.asn).collect();
+            asns.push(*asn);
+            host_peer_asn::replace(it, host, asns)
+        }
+        Wish::Bandwidth(bandwidth) => {
+            let change = HostChange { bandwidth: Some(Some(*bandwidth)), ..HostChange::default() };
+            host::update(it, host, &change).map(drop)
+        }
+        Wish::Url(category, url) => {
+            let Some(row) = category::find(it, category)?.filter(|it| it.retired_at.is_none()) else {
+                return Ok(());
+            };
+            let before = host_category::find(it, host, row.id)?;
+            let mut urls: Vec<HostUrl> = match before {
+                Some(opt_in) => {
+                    host_category::list_urls(it, opt_in.id)?.into_iter().map(|it| it.url).collect()
+                }
+                None => Vec::new(),
+            };
+            urls.push(url.clone());
+            host_category::opt_in(it, host, row.id, &urls, now).map(drop)
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::database::{Database, Part, account, account::NewAccount, testing::*};
+
+    fn add_account(database: &Database, name: &str, role: Role) -> Account {
+        let new = NewAccount {
+            name: name.parse().unwrap(),
+            mail: String::new(),
+            password: None,
+            role,
+            created_at: now(),
+        };
+        database.write_log(|it| account::insert(it, &new)).unwrap()
+    }
+
+    fn wish(kind: &str, value: &str) -> Wish {
+        Wish::from_words(kind, value).unwrap()
+    }
+
+    #[test]
+    fn what_captures_traffic_waits_for_an_operator() {
+        on_both(|database| {
+            let (ann, op) = (
+                add_account(database, "ann", Role::MirrorAdmin),
+                add_account(database, "opa", Role::Operator),
+            );
+            let (mine, other) = (add_host(database, "m1"), add_host(database, "m2"));
+            add_category(database, "fedora", 1);
+            let seek = |by: &Account, host: &Host, kind: &str, value: &str| {
+                database.write(Part::Hosts, |it| seek(it, by, host, &wish(kind, value), now()))
+            };
+            assert_eq!(seek(&ann, &other, "netblock", "192.0.2.0/24").unwrap(), Outcome::Granted);
+            assert_eq!(
+                seek(&ann, &other, "url", "fedora https://other.example/f").unwrap(),
+                Outcome::Granted
+            );
+            for (kind, value) in [
+                ("netblock", "192.0.2.128/25"),
+                ("netblock", "198.0.0.0/8"),
+                ("asn", "64501"),
+                ("peer-asn", "64502"),
+                ("bandwidth", "20000"),
+                ("url", "fedora http://other.example/evil"),
+            ] {
+                let outcome = seek(&ann, &mine, kind, value).unwrap();
+                assert!(matches!(outcome, Outcome::Waits(_)), "{kind} {value}: {outcome:?}");
+                let again = seek(&ann, &mine, kind, value).unwrap_err();
+                assert_eq!(again.to_string(), "the same wish exists already");
+            }
+            let found = database.read(|it| host::find(it, &mine.name)).unwrap().unwrap();
+            assert_eq!((found.asn, found.bandwidth), (mine.asn, mine.bandwidth), "nothing of it is so");
+            assert!(matches!(seek(&ann, &mine, "netblock", "10.0.0.0/24").unwrap(), Outcome::Refused(_)));
+            assert!(matches!(seek(&op, &mine, "netblock", "10.0.0.0/24").unwrap(), Outcome::Refused(_)));
+            assert_eq!(seek(&op, &mine, "netblock", "198.51.0.0/12").unwrap(), Outcome::Granted);
+
+            let waiting = database.read(list).unwrap();
+            assert_eq!(waiting.len(), 6);
+            let settle = |at: usize, granted| {
+                database.write(Part::Hosts, |it| settle(it, &op, waiting[at].0.id, granted, now())).unwrap()
+            };
+            assert!((0..6).all(|at| settle(at, at != 1)));
+            assert!(!settle(0, true), "once");
+            let found = database.read(|it| host::find(it, &mine.name)).unwrap().unwrap();
+            assert_eq!(found.asn.map(|it| it.number()), Some(64501));
+            assert_eq!(found.bandwidth.map(|it| it.megabits()), Some(20_000));
+            let networks = database.read(|it| host_netblock::list(it, mine.id)).unwrap();
+            let networks: Vec<_> = networks.iter().map(|it| it.netblock.to_string()).collect();
+            assert_eq!(networks, ["198.48.0.0/12", "192.0.2.128/25"]);
+            let log = database.read(|it| audit::list(it, &audit::Filter::default(), 99)).unwrap();
+            assert_eq!(log.iter().filter(|it| it.actor == "opa").count(), 6, "{log:#?}");
+        });
+    }
+}
