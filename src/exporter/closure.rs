@@ -26,7 +26,9 @@ pub(super) struct Closure {
 /// A manifest, and the blobs that it names itself.
 #[derive(Debug)]
 pub(super) struct Part {
-    size: u64,
+    pub(super) size: u64,
+    /// What it says something about.
+    pub(super) subject: Option<Digest>,
     /// What it is made for; none: for all.
     platforms: Option<BTreeSet<Platform>>,
     /// Is its configuration read to find that out, so that it is needed whatever the platform?
@@ -43,6 +45,7 @@ impl Part {
         let created = manifest.annotations.as_ref().and_then(|it| it.get(CREATED)?.parse().ok());
         Self {
             size,
+            subject: manifest.subject.as_ref().map(|it| it.digest),
             platforms: Some(BTreeSet::new()),
             keeps_config: false,
             is_image: manifest.is_image(),

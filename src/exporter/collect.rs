@@ -47,6 +47,7 @@ impl Run<'_> {
         self.follow_attached().await;
         self.attach_to_former();
         self.follow_attached().await;
+        self.list_referrers().await;
         Ok(())
     }
 
@@ -162,6 +163,9 @@ impl Run<'_> {
             let state = &mut self.next[number];
             state.repositories.entry(name.clone()).or_default().insert(tag.clone(), image.digest);
             image.add_to(&mut state.entries, &self.exporter.selections[number].platforms);
+            for (subject, referrer) in &image.listed {
+                self.listed.add(number, name, subject, referrer);
+            }
         }
         for manifest in image.manifests() {
             self.attach(name, &manifest, takers);

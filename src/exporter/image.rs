@@ -200,7 +200,7 @@ impl Manifests {
     }
 
     /// Puts verified bytes into the pool, if that may be written to.
-    async fn store(&self, digest: Digest, bytes: Vec<u8>) -> Result<Vec<u8>, ImageError> {
+    pub(super) async fn store(&self, digest: Digest, bytes: Vec<u8>) -> Result<Vec<u8>, ImageError> {
         match self.writer.clone() {
             Some(writer) => Ok(blocking(move || writer.store(&digest, &bytes).map(|()| bytes)).await?),
             None => Ok(bytes),

@@ -6,6 +6,7 @@ mod collect;
 mod error;
 mod image;
 mod keep;
+mod listed;
 mod listing;
 mod observer;
 mod origin;

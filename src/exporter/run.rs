@@ -12,6 +12,7 @@ use super::{
     collect::{Heads, WantedTags},
     image::Manifests,
     keep::Subjects,
+    listed::Listed,
     listing::Listing,
     origin::Origin,
     plan,
@@ -164,6 +165,7 @@ impl Exporter {
             heads: Heads::new(),
             done: WantedTags::new(),
             attached: WantedTags::new(),
+            listed: Listed::default(),
             subjects: HashMap::new(),
             created: match scope {
                 Scope::All => Created::new(),
@@ -186,7 +188,8 @@ fn empty_state(selection: &Selection) -> State {
     }
 }
 
-/// One export under way. What it does before it publishes is in `survey`, `collect`, `age`, `promotion`, `keep`.
+/// One export under way. What it does before it publishes is in `survey`, `collect`, `age`,
+/// `promotion`, `keep`, `listed`.
 pub(super) struct Run<'a> {
     pub(super) exporter: &'a Exporter,
     pub(super) scope: Scope,
@@ -204,6 +207,8 @@ pub(super) struct Run<'a> {
     pub(super) done: WantedTags,
     /// Tags that say something about images that were exported.
     pub(super) attached: WantedTags,
+    /// What only the origin's referrers API says.
+    pub(super) listed: Listed,
     /// What refers to what in the previous states, as far as it had to be found out.
     pub(super) subjects: HashMap<usize, Subjects>,
     /// When the images were made that were looked at.

@@ -1,4 +1,7 @@
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 
@@ -27,11 +30,13 @@ pub(super) struct Image {
     pub(super) faults: Vec<(Digest, ImageError)>,
     /// Referrers that are left out, and what of them is withdrawn.
     pub(super) withdrawn: Vec<Digest>,
+    /// What the origin lists of a manifest, which comes first, though the referrer does not name it.
+    pub(super) listed: Vec<(Descriptor, Descriptor)>,
 }
 
 impl Image {
     pub(super) fn new(digest: Digest, closures: Vec<Closure>) -> Self {
-        Self { digest, closures, faults: Vec::new(), withdrawn: Vec::new() }
+        Self { digest, closures, faults: Vec::new(), withdrawn: Vec::new(), listed: Vec::new() }
     }
 
     pub(super) fn manifests(&self) -> impl Iterator<Item = Digest> {
@@ -40,6 +45,20 @@ impl Image {
 
     pub(super) fn add_to(&self, entries: &mut Entries, platforms: &[Platform]) {
         self.closures.iter().for_each(|it| it.add_to(entries, platforms));
+    }
+
+    /// Of what was listed for a subject, that which is here and does not say so itself.
+    fn list_unsaid(&self, listed: Vec<(Digest, Descriptor)>) -> Vec<(Descriptor, Descriptor)> {
+        let parts = self.closures.iter().flat_map(|it| &it.parts);
+        let parts: HashMap<_, _> =
+            parts.map(|((digest, media_type), part)| (Digest::Sha256(*digest), (media_type, part))).collect();
+        let unsaid = |(subject, referrer): (Digest, Descriptor)| {
+            let (media_type, part) = parts.get(&subject)?;
+            let (_, own) = parts.get(&referrer.digest)?;
+            let subject = Descriptor::new(**media_type, subject, part.size);
+            (own.subject != Some(subject.digest)).then_some((subject, referrer))
+        };
+        listed.into_iter().filter_map(unsaid).collect()
     }
 }
 
@@ -96,8 +115,9 @@ impl Source<'_> {
             Err(error) => Err(error),
         };
         match result {
-            Ok(()) => {
+            Ok(listed) => {
                 image.closures.insert(0, closure);
+                image.listed = image.list_unsaid(listed);
                 Ok(Brought::Image(image))
             }
             Err(error) => {
@@ -108,23 +128,28 @@ impl Source<'_> {
         }
     }
 
-    /// Brings in what refers to these manifests, and to that, and so on.
+    /// Brings in what refers to these manifests, and to that, and so on. Gives who was listed for whom.
     async fn follow_referrers(
         &self,
         name: &RepositoryName,
         manifests: BTreeSet<Digest>,
         platforms: &[&[Platform]],
         image: &mut Image,
-    ) -> Result<(), ImageError> {
+    ) -> Result<Vec<(Digest, Descriptor)>, ImageError> {
+        let mut listed = Vec::new();
         let mut open: Vec<_> = manifests.iter().copied().collect();
         let mut seen = manifests;
         while !open.is_empty() {
             let lists: Vec<_> = stream::iter(std::mem::take(&mut open))
-                .map(|subject| self.referrers.list(name, subject))
+                .map(async |subject| {
+                    let list = self.referrers.list(name, subject).await?;
+                    Ok::<_, ImageError>(list.into_iter().map(move |it| (subject, it)))
+                })
                 .buffer_unordered(WAITING_AT_ONCE)
                 .try_collect()
                 .await?;
-            for descriptor in lists.into_iter().flatten() {
+            for (subject, descriptor) in lists.into_iter().flatten() {
+                listed.push((subject, descriptor.clone()));
                 if !seen.insert(descriptor.digest) {
                     continue;
                 }
@@ -145,7 +170,7 @@ impl Source<'_> {
                 }
             }
         }
-        Ok(())
+        Ok(listed)
     }
 
     async fn bring_referrer(

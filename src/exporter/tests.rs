@@ -38,6 +38,8 @@ struct Content {
     blobs: BTreeMap<Digest, Vec<u8>>,
     /// Does it have a referrers API?
     has_api: bool,
+    /// What that lists of a subject, though the referrer does not name it.
+    listed: Vec<(Digest, serde_json::Value)>,
     /// Answers that are not what they should be, by path.
     broken: BTreeMap<String, Vec<Answer>>,
 }
@@ -94,12 +96,13 @@ impl Content {
             let manifest = oci::Manifest::parse(*media_type, bytes).unwrap();
             manifest.subject.is_some_and(|it| it.digest == *subject)
         };
-        let descriptors: Vec<_> = self
+        let mut descriptors: Vec<_> = self
             .manifests
             .values()
             .filter(refers)
             .map(|(media_type, bytes)| descriptor(media_type.as_str(), bytes))
             .collect();
+        descriptors.extend(self.listed.iter().filter(|it| it.0 == *subject).map(|it| it.1.clone()));
         Answer::new(200, json!({"schemaVersion": 2, "manifests": descriptors}).to_string().as_bytes())
     }
 

@@ -121,6 +121,20 @@ pub struct Descriptor {
 }
 
 impl Descriptor {
+    /// Of a manifest, without what need not be said.
+    pub fn new(media_type: MediaType, digest: Digest, size: u64) -> Self {
+        Self {
+            media_type: media_type.as_str().to_owned(),
+            digest,
+            size,
+            urls: Vec::new(),
+            platform: None,
+            artifact_type: None,
+            annotations: None,
+            data: None,
+        }
+    }
+
     /// The content, if the descriptor carries it, and truly.
     pub fn content(&self) -> Option<Vec<u8>> {
         let bytes = BASE64.decode(self.data.as_ref()?).ok()?;

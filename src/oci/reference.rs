@@ -34,6 +34,12 @@ impl Tag {
         stem.into_iter().flat_map(|stem| ENDINGS.map(|ending| Self(format!("{stem}{ending}"))))
     }
 
+    /// The tag of the index that lists referrers, where a registry has no referrers API; none unless the digest is a
+    /// SHA-256.
+    pub fn of_referrers(subject: &Digest) -> Option<Self> {
+        Self::attached_to(subject).find(|it| !it.0.contains('.'))
+    }
+
     /// cosign's tag for the signatures of a manifest; none unless its digest is a SHA-256.
     pub fn of_signatures(subject: &Digest) -> Option<Self> {
         Self::attached_to(subject).find(|it| it.0.ends_with(".sig"))
@@ -152,6 +158,7 @@ mod tests {
         let texts = ["", ".sig", ".att", ".sbom"].map(|ending| format!("sha256-{hex}{ending}"));
         assert_eq!(tags.iter().map(Tag::as_str).collect::<Vec<_>>(), texts);
         assert!(tags.iter().all(|it| it.subject() == Some(subject)));
+        assert_eq!(Tag::of_referrers(&subject), Some(tags[0].clone()));
         assert_eq!(Tag::of_signatures(&subject), Some(tags[1].clone()));
         assert_eq!(Tag::attached_to(&Digest::Sha512([0; 64])).count(), 0);
         for text in ["latest", "sha256-", "sha256-ab.sig", &format!("sha256-{hex}.new"), &format!("x-{hex}")]

@@ -4,49 +4,54 @@ use super::category::{Error, parse, read_blob, sha256};
 use crate::{
     database::content::ContentReferrer,
     oci::{Descriptor, Digest, Manifest},
-    tree::{Category, Entry, Tree},
+    tree::{self, Category, Entry, Tree},
 };
 
-/// Who says something about whom: the new manifests that name a subject, and those listed under a tag
-/// `sha256-HEX`, where registries without a referrers API keep them (distribution specification,
-/// "Referrers Tag Schema").
+/// Who says something about whom: the new manifests that name a subject, those that a new list of the exporter names, and
+/// those listed under a tag `sha256-HEX`, where registries without a referrers API keep them (distribution
+/// specification, "Referrers Tag Schema").
 pub(super) fn list(
     tree: &Tree,
     category: &Category,
     new: &[(&Entry, Manifest)],
 ) -> Result<Vec<ContentReferrer>, Error> {
     let mut referrers: Vec<_> =
-        new.iter().filter_map(|(entry, manifest)| by_subject(entry, manifest)).collect();
+        new.iter().flat_map(|(entry, manifest)| by_subject(category, entry, manifest)).collect();
     for (subject, index) in fallback_tags(category) {
         let Some(entry) = category.inventory.find(&index) else { continue };
         let Some(media_type) = entry.kind.media_type().filter(|it| it.is_index()) else { continue };
         let bytes = read_blob(tree, &category.inventory.category, entry)?;
-        for descriptor in parse(entry, media_type, &bytes)?.manifests {
-            let is_manifest =
-                category.inventory.find(&descriptor.digest).is_some_and(|it| it.kind.media_type().is_some());
-            if is_manifest {
-                referrers.extend(referrer(&subject, descriptor));
-            }
-        }
+        let index = parse(entry, media_type, &bytes)?;
+        referrers.extend(listed(category, &subject, index.manifests));
     }
     let mut seen = HashSet::new();
     referrers.retain(|it| seen.insert((it.subject, it.manifest)));
     Ok(referrers)
 }
 
-fn by_subject(entry: &Entry, manifest: &Manifest) -> Option<ContentReferrer> {
-    let subject = manifest.subject.as_ref()?;
+fn by_subject(category: &Category, entry: &Entry, manifest: &Manifest) -> Vec<ContentReferrer> {
+    let Some(subject) = &manifest.subject else { return Vec::new() };
+    if tree::is_referrer_list(manifest) {
+        return listed(category, &subject.digest, manifest.manifests.clone()).collect();
+    }
     let descriptor = Descriptor {
-        media_type: manifest.media_type.as_str().to_owned(),
-        digest: entry.digest(),
-        size: entry.size,
-        urls: Vec::new(),
-        platform: None,
         artifact_type: manifest.artifact_type.clone(),
         annotations: manifest.annotations.clone(),
-        data: None,
+        ..Descriptor::new(manifest.media_type, entry.digest(), entry.size)
     };
-    referrer(&subject.digest, descriptor)
+    referrer(&subject.digest, descriptor).into_iter().collect()
+}
+
+/// Of the manifests that an index lists, those of the category.
+fn listed(
+    category: &Category,
+    subject: &Digest,
+    manifests: Vec<Descriptor>,
+) -> impl Iterator<Item = ContentReferrer> {
+    let is_manifest = |it: &Descriptor| {
+        category.inventory.find(&it.digest).is_some_and(|it| it.kind.media_type().is_some())
+    };
+    manifests.into_iter().filter(is_manifest).filter_map(|it| referrer(subject, it))
 }
 
 fn referrer(subject: &Digest, descriptor: Descriptor) -> Option<ContentReferrer> {

@@ -4,7 +4,7 @@ use super::*;
 use crate::{
     database::{snapshot, testing::on_both},
     mirrorlist::rows::{BlobKind, ContentRows},
-    oci::{Digest, MediaType},
+    oci::{Descriptor, Digest, MediaType},
     tree::{CANARY, CANARY_DIGEST, Config, Former, Kind, State, Writer},
 };
 
@@ -239,15 +239,23 @@ fn referrers_are_found_by_subject_and_by_tag() {
             Digest::of(b"not in the tree")
         );
         let index = world.store(index.as_bytes(), Kind::Manifest(MediaType::OciIndex));
+        // As the exporter writes it down.
+        let unsaid = world.image("unsaid", "");
+        let descriptor = |it: Digest| Descriptor::new(MediaType::OciManifest, it, 1);
+        let mut bill = descriptor(unsaid);
+        bill.artifact_type = Some("a/unsaid".to_owned());
+        let lists =
+            tree::render_referrer_lists(&descriptor(image), &[bill, descriptor(Digest::of(b"not here"))]);
+        world.store(&lists[0], Kind::Manifest(MediaType::OciIndex));
         world.tag("latest", image);
         world.tag(&format!("sha256-{}", image.hex()), index);
         world.publish();
         world.scan(database);
         let rows = content(database).referrers;
         let types: Vec<_> = rows.iter().map(|it| it.artifact_type.as_deref().unwrap()).collect();
-        assert_eq!(types, ["a/sig", "a/sbom"]);
+        assert_eq!(types, ["a/sig", "a/unsaid", "a/sbom"], "the list itself is none");
         assert!(rows.iter().all(|it| it.subject == *image.sha256().unwrap()));
-        assert!(rows[1].descriptor.contains(r#""annotations":{"k":"v"}"#), "{}", rows[1].descriptor);
+        assert!(rows[2].descriptor.contains(r#""annotations":{"k":"v"}"#), "{}", rows[2].descriptor);
     });
 }
 

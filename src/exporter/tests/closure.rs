@@ -145,6 +145,84 @@ async fn what_an_api_lists_comes_too_and_each_manifest_is_asked_about_once() {
     assert!(world.holds("main", b"new"));
 }
 
+/// What is under the lists of referrers that are in `main`: subject and referrers, without those of the past.
+fn lists(world: &World) -> Vec<(Digest, Vec<oci::Descriptor>)> {
+    let state = world.tree().load_state(&"main".parse().unwrap()).unwrap();
+    let live = state.entries.iter().filter(|it| !state.former.contains_key(&Digest::Sha256(*it.0)));
+    let read = |(digest, (_, kind)): (&[u8; 32], &(u64, tree::Kind))| {
+        let bytes = world.tree().read_manifest(&Digest::Sha256(*digest)).unwrap()?;
+        let manifest = oci::Manifest::parse(kind.media_type()?, &bytes).unwrap();
+        let is_list = tree::is_referrer_list(&manifest);
+        is_list.then(|| (manifest.subject.unwrap().digest, manifest.manifests))
+    };
+    live.filter_map(read).collect()
+}
+
+#[tokio::test]
+async fn what_only_an_api_says_is_written_down() {
+    let mut world = World::new().await;
+    world.categories[0].tags = vec!["42".to_owned()];
+    let (index, mut note) = world.change(|content| {
+        content.has_api = true;
+        let child = content.image("a");
+        let index = content.index(std::slice::from_ref(&child));
+        content.tag("app:42", &index);
+        artifact(content, "says it itself", Some(&index));
+        let mut note = artifact(content, "says nothing", None);
+        note["artifactType"] = "test/note".into();
+        note["annotations"] = json!({"for": "people"});
+        content.listed = vec![(digest_of(&index), note.clone()), (digest_of(&child), note.clone())];
+        (index, note)
+    });
+    let summary = world.export(1000).await;
+    assert!(summary.faults.is_empty(), "{summary:?}");
+    assert!(world.holds("main", b"says nothing"));
+    let mut found = lists(&world);
+    assert_eq!(found.len(), 2, "one for each subject: {found:?}");
+    found.retain(|it| it.0 == digest_of(&index));
+    let expected: oci::Descriptor = serde_json::from_value(note.clone()).unwrap();
+    assert_eq!(found[0].1, [expected], "as the origin describes it, and not the one that says it itself");
+    assert_eq!(world.tags(), ["app:42"]);
+    let summary = world.export(2000).await;
+    assert!(!summary.categories[0].changed && summary.fetched == Fetched::default());
+
+    // What cannot be asked stays, and what is written down of it.
+    let former = world.read("main").inventory;
+    let path = format!("/v2/app/referrers/{}", digest_of(&index));
+    world.change(|content| content.broken.insert(path, vec![Answer::new(403, b"")]));
+    assert_eq!(world.export(3000).await.faults.len(), 1);
+    assert_eq!(world.read("main").inventory, former);
+
+    // What is said in another way, or not any more, is in no list.
+    world.change(|content| {
+        content.broken.clear();
+        content.listed.truncate(1);
+        let fallback = content.index(std::slice::from_ref(&note));
+        content.tag(&attached(&index, ""), &fallback);
+    });
+    world.export(4000).await;
+    assert_eq!(lists(&world), []);
+    assert_eq!(world.tags(), ["app:42".to_owned(), attached(&index, "")]);
+    // Unless that other way is not taken, or does not say it.
+    world.categories[0].exclude_tags = vec!["sha256-*".to_owned()];
+    world.export(5000).await;
+    assert_eq!(lists(&world).len(), 1);
+    world.categories[0].exclude_tags.clear();
+    note = world.change(|content| {
+        let other = artifact(content, "another that says nothing", None);
+        content.listed.push((digest_of(&index), other.clone()));
+        other
+    });
+    world.export(6000).await;
+    let found: Vec<_> = lists(&world).into_iter().flat_map(|it| it.1).map(|it| it.digest).collect();
+    assert_eq!(found, [digest_of(&note)]);
+
+    // A withdrawn one is not listed.
+    world.tree().replace_withdrawn(&[digest_of(&note)].into()).unwrap();
+    world.export(7000).await;
+    assert_eq!(lists(&world), []);
+}
+
 #[tokio::test]
 async fn a_withdrawn_signature_is_left_out_and_its_image_stays() {
     let mut world = World::new().await;
