@@ -1,4 +1,4 @@
-.PHONY: test test-tls test-clients test-ansible fault-matrix bench bench-crawl bench-export bench-pull
+.PHONY: test test-tls test-clients test-ansible test-container fault-matrix bench bench-crawl bench-export bench-pull
 
 # Installs what the tests need (Debian 12, root), then runs all of them.
 test:
@@ -42,6 +42,14 @@ test-clients:
 test-ansible:
 	cargo build --locked
 	tests/ansible.sh $(CURDIR)/target/ansible $(CURDIR)/target/debug/portolan
+
+# The container of deploy/Containerfile, built on a Debian 12 made for it, and what answers in it (Debian 12, root; 1 GB).
+test-container:
+	tests/setup.sh
+	cargo build --locked
+	tests/container.sh $(CURDIR)/target/container $(CURDIR)/target/debug/portolan
+	PORTOLAN_CONTAINER=$(CURDIR)/target/container \
+		cargo test --locked --test e2e -- --ignored --nocapture the_container_runs
 
 # Copies what these two measured into docs/clients.md.
 fault-matrix:
