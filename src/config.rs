@@ -57,6 +57,8 @@ pub struct Config {
     pub serve: server::Config,
     /// Where requests are answered.
     pub listen: Vec<server::ListenConfig>,
+    /// Accounts of mirror admins and operators.
+    pub accounts: server::AccountsConfig,
     /// Host names with promises of their own.
     pub endpoint: Vec<server::EndpointConfig>,
     /// Where blobs come from when no mirror is to serve them: the first that is there.

@@ -26,6 +26,7 @@ pub(super) fn settings(config: Config) -> Settings {
         origin: config.origin.url.filter(|_| !needs_login),
         serve: config.serve,
         listen: config.listen,
+        accounts: config.accounts,
         endpoints: config.endpoint,
         fallback: config.fallback,
         geoip: config.geoip,

@@ -167,26 +167,28 @@ pub fn begin_session(
     Ok(())
 }
 
-/// Whose session it is, if it has not ended, and when it was last used.
-pub fn find_session(
-    connection: &mut Connection,
-    hash: Sha256,
-    now: Time,
-) -> QueryResult<Option<(Account, Time)>> {
+/// Whose session it is, if it has not ended.
+pub fn find_session(connection: &mut Connection, hash: Sha256, now: Time) -> QueryResult<Option<Account>> {
     session::table
         .inner_join(account::table)
         .filter(session::hash.eq(hash))
         .filter(session::created_at.gt(now.before(LONGEST)))
         .filter(session::used_at.gt(now.before(IDLE)))
         .filter(account::active.eq(true))
-        .select((Account::as_select(), session::used_at))
+        .select(Account::as_select())
         .first(connection)
         .optional()
 }
 
-/// Notes that a session is in use.
-pub fn note_session(connection: &mut Connection, hash: Sha256, now: Time) -> QueryResult<()> {
-    diesel::update(session::table.find(hash)).set(session::used_at.eq(now)).execute(connection)?;
+/// Notes that a session is in use, if the last time is at least so long ago.
+pub fn note_session(
+    connection: &mut Connection,
+    hash: Sha256,
+    now: Time,
+    every: SignedDuration,
+) -> QueryResult<()> {
+    let row = session::table.find(hash).filter(session::used_at.le(now.before(every)));
+    diesel::update(row).set(session::used_at.eq(now)).execute(connection)?;
     Ok(())
 }
 
@@ -276,12 +278,12 @@ mod tests {
                 database.read(|it| find_session(it, hash(number), at)).unwrap().is_some()
             };
             begin(1, now());
-            assert!(is_on(1, now()) && !is_on(2, now()));
             let second = SignedDuration::from_secs(1);
+            assert!(is_on(1, now()) && !is_on(2, now()));
             assert!(is_on(1, later(IDLE - second)) && !is_on(1, later(IDLE)));
             for hours in (0..7 * 24).step_by(6) {
                 let at = later(SignedDuration::from_hours(hours));
-                database.write_log(|it| note_session(it, hash(1), at)).unwrap();
+                database.write_log(|it| note_session(it, hash(1), at, second)).unwrap();
             }
             assert!(is_on(1, later(LONGEST - second)) && !is_on(1, later(LONGEST)));
             for number in 2..30 {

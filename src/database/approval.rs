@@ -73,8 +73,7 @@ pub fn seek(
     {
         return Ok(Outcome::Refused("this network stands in many places: only a private host may have it"));
     }
-    let reason = if by.role == Role::Operator { None } else { find_reason(connection, host, wish)? };
-    let Some(reason) = reason else {
+    let Some(reason) = find_reason(connection, by, host, wish)? else {
         fulfil(connection, by.name.as_str(), host.id, wish, now)?;
         return Ok(Outcome::Granted);
     };
@@ -139,9 +138,15 @@ pub fn withdraw(connection: &mut Connection, host: HostId, id: i64) -> QueryResu
     Ok(diesel::delete(row).execute(connection)? > 0)
 }
 
-/// Why an operator has to agree; `None` if they need not.
-fn find_reason(connection: &mut Connection, host: &Host, wish: &Wish) -> QueryResult<Option<String>> {
+/// Why an operator has to agree to what an account wishes; `None` if they need not.
+pub fn find_reason(
+    connection: &mut Connection,
+    by: &Account,
+    host: &Host,
+    wish: &Wish,
+) -> QueryResult<Option<String>> {
     Ok(match wish {
+        _ if by.role == Role::Operator => None,
         Wish::Netblock(netblock) => {
             let others = list_others_netblocks(connection, host.site_id)?;
             capture::of_netblock(netblock, &others)

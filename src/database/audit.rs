@@ -5,9 +5,8 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::{
-    Connection, Time, account, host, host_category, host_country, host_netblock, host_peer_asn,
-    schema::{audit, site},
-    site::Site,
+    Connection, Sha256, Time, account, host, host_category, host_country, host_netblock, host_peer_asn,
+    schema::audit, site, withdrawal,
 };
 use crate::mirror::{AccountId, AccountName, HostId, SiteId};
 
@@ -20,6 +19,8 @@ pub enum Subject {
     Host(HostId),
     /// An account.
     Account(AccountId),
+    /// A digest that is answered no more.
+    Withdrawal(Sha256),
 }
 
 /// A change.
@@ -32,7 +33,7 @@ pub struct Entry {
     pub happened_at: Time,
     /// Who: an account's name, or `cli:USER` for a command on the database.
     pub actor: String,
-    /// `site`, `host` or `account`.
+    /// `site`, `host`, `account` or `withdrawal`.
     pub subject: String,
     /// Its name; if that was changed, the new one.
     pub subject_name: String,
@@ -142,6 +143,7 @@ impl Subject {
             Self::Site(_) => "site",
             Self::Host(_) => "host",
             Self::Account(_) => "account",
+            Self::Withdrawal(_) => "withdrawal",
         }
     }
 }
@@ -152,12 +154,18 @@ fn record(connection: &mut Connection, subject: Subject) -> QueryResult<Option<M
         Subject::Site(id) => record_site(connection, id),
         Subject::Host(id) => record_host(connection, id),
         Subject::Account(id) => Ok(account::find_by_id(connection, id)?.map(|it| object(&it))),
+        Subject::Withdrawal(digest) => {
+            let found = withdrawal::find(connection, digest)?.map(|it| object(&it));
+            Ok(found.map(|mut it| {
+                it.insert("name".to_owned(), json(&digest));
+                it
+            }))
+        }
     }
 }
 
 fn record_site(connection: &mut Connection, id: SiteId) -> QueryResult<Option<Map<String, Value>>> {
-    let site: Option<Site> = site::table.find(id).select(Site::as_select()).first(connection).optional()?;
-    let Some(site) = site else { return Ok(None) };
+    let Some(site) = site::find_by_id(connection, id)? else { return Ok(None) };
     let mut record = object(&site);
     record.insert("keepers".to_owned(), json(&account::list_keepers(connection, id)?));
     Ok(Some(record))

@@ -137,7 +137,7 @@ pub fn find(connection: &mut Connection, name: &HostName) -> QueryResult<Option<
 }
 
 /// The host of this id.
-pub(super) fn find_by_id(connection: &mut Connection, id: HostId) -> QueryResult<Option<Host>> {
+pub fn find_by_id(connection: &mut Connection, id: HostId) -> QueryResult<Option<Host>> {
     host::table.find(id).select(Host::as_select()).first(connection).optional()
 }
 

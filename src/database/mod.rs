@@ -46,7 +46,7 @@ pub mod weight;
 pub mod withdrawal;
 
 pub use connection::AnyConnection as Connection;
-pub use diesel::QueryResult;
+pub use diesel::{QueryResult, result::Error as QueryError};
 pub use error::Error;
 pub use generation::{Generations, Part};
 pub use pool::{Config, Database};

@@ -1,6 +1,6 @@
 use std::{
     fmt,
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -11,7 +11,7 @@ use diesel::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Connection, DatabaseUrl, Error, Generations, Part, Time,
+    Connection, DatabaseUrl, Error, Generations, Part, QueryError, Time,
     connection::Connector,
     crawl::{self, CrawlEnd, CrawlResult, UrlReach},
     generation,
@@ -94,16 +94,42 @@ impl Database {
         self.write_parts(|connection| Ok((work(connection)?, Vec::new())))
     }
 
+    /// Changes something for work that may refuse: then nothing is changed. The generations of `parts` grow with it.
+    pub fn attempt<T, E: From<QueryError> + From<Error>>(
+        &self,
+        parts: &[Part],
+        work: impl FnOnce(&mut Connection) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let _writer = self.take_turn();
+        self.connect()?.write(|connection| {
+            let value = work(connection)?;
+            generation::bump(connection, parts.to_vec())?;
+            Ok(value)
+        })
+    }
+
+    /// Reads one state of the database for work that may refuse.
+    pub fn attempt_read<T, E: From<QueryError> + From<Error>>(
+        &self,
+        work: impl FnOnce(&mut Connection) -> Result<T, E>,
+    ) -> Result<T, E> {
+        self.connect()?.read(work)
+    }
+
+    /// Before a connection is taken: writers that wait leave the connections to readers.
+    fn take_turn(&self) -> Option<MutexGuard<'_, ()>> {
+        match self.url {
+            DatabaseUrl::Sqlite(_) => Some(self.writer.lock().unwrap_or_else(PoisonError::into_inner)),
+            DatabaseUrl::Postgres(_) => None,
+        }
+    }
+
     /// Writes, and tells which parts of the snapshot have changed by it.
     pub(super) fn write_parts<T>(
         &self,
         work: impl FnOnce(&mut Connection) -> QueryResult<(T, Vec<Part>)>,
     ) -> Result<T, Error> {
-        // Before a connection is taken: writers that wait leave the connections to readers.
-        let _writer = match self.url {
-            DatabaseUrl::Sqlite(_) => Some(self.writer.lock().unwrap_or_else(PoisonError::into_inner)),
-            DatabaseUrl::Postgres(_) => None,
-        };
+        let _writer = self.take_turn();
         let mut connection = self.connect()?;
         let value = connection.write(|connection| {
             let (value, parts) = work(connection)?;

@@ -62,6 +62,11 @@ pub fn find(connection: &mut Connection, name: &SiteName) -> QueryResult<Option<
     site::table.select(Site::as_select()).filter(site::name.eq(name)).first(connection).optional()
 }
 
+/// The site of this id.
+pub fn find_by_id(connection: &mut Connection, id: SiteId) -> QueryResult<Option<Site>> {
+    site::table.find(id).select(Site::as_select()).first(connection).optional()
+}
+
 /// Adds a site.
 pub fn insert(connection: &mut Connection, new: &NewSite) -> QueryResult<Site> {
     diesel::insert_into(site::table)

@@ -32,6 +32,11 @@ pub fn list(connection: &mut Connection) -> QueryResult<Vec<Withdrawal>> {
         .load(connection)
 }
 
+/// What is known of a digest that is withdrawn.
+pub fn find(connection: &mut Connection, digest: Sha256) -> QueryResult<Option<Withdrawal>> {
+    withdrawal::table.find(digest).select(Withdrawal::as_select()).first(connection).optional()
+}
+
 /// Withdraws a digest. One that is withdrawn already gets the new reason, and keeps its number.
 pub fn insert(
     connection: &mut Connection,

@@ -20,6 +20,19 @@ pub enum Standing {
     Off,
 }
 
+impl Standing {
+    /// In one word.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Fresh => "fresh",
+            Self::Behind => "behind",
+            Self::Unknown => "unknown",
+            Self::Down => "down",
+            Self::Off => "off",
+        }
+    }
+}
+
 /// What a host holds of a category it opted in to.
 #[derive(Clone, Copy, Debug)]
 pub struct Share<'a> {

@@ -73,6 +73,23 @@ impl Default for Config {
     }
 }
 
+/// Accounts of mirror admins and operators.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct AccountsConfig {
+    /// Can those who have an account sign in? The pages for it are served by HTTPS and on loopback only.
+    pub sign_in: bool,
+    /// May strangers make themselves an account, and register mirrors? A new mirror gets little until it has proven
+    /// itself, and what would draw clients from elsewhere waits for an operator.
+    pub sign_up: bool,
+}
+
+impl Default for AccountsConfig {
+    fn default() -> Self {
+        Self { sign_in: true, sign_up: false }
+    }
+}
+
 /// A header in which a proxy names its client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]

@@ -4,6 +4,7 @@ mod access;
 mod bearer;
 mod blob_body;
 mod config;
+mod desk;
 mod error;
 mod experience;
 mod fallback;
@@ -42,7 +43,8 @@ use actix_web::{
 };
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 
-pub use config::{Config, EndpointConfig, FallbackConfig, ForwardedHeader, ListenConfig};
+pub use config::{AccountsConfig, Config, EndpointConfig, FallbackConfig, ForwardedHeader, ListenConfig};
+pub use desk::{Access, DeskRoute, list_routes as list_desk_routes};
 pub use stand_in::{StandIn, StandInAnswer};
 pub use tls::TlsError;
 
@@ -75,6 +77,8 @@ pub struct Settings {
     pub serve: Config,
     /// `[[listen]]`; empty is `127.0.0.1:5000`.
     pub listen: Vec<ListenConfig>,
+    /// `[accounts]`
+    pub accounts: AccountsConfig,
     /// `[[endpoint]]`
     pub endpoints: Vec<EndpointConfig>,
     /// `[fallback]`
@@ -172,15 +176,26 @@ pub async fn serve(
     current.snapshot.gate = refresh::decide_gate(&settings.publish, &current.snapshot);
     let fallback = Fallback::new(&settings.fallback, settings.tree, settings.origin);
     let config = &settings.serve;
-    let state =
-        State::new(config, &settings.endpoints, fallback, geoip, settings.publish, settings.seed, current);
+    let office =
+        settings.accounts.sign_in.then(|| desk::Office::new(database.clone(), settings.accounts.sign_up));
+    let office = office.map(Data::new);
+    let state = State::new(
+        config,
+        office.is_some(),
+        &settings.endpoints,
+        fallback,
+        geoip,
+        settings.publish,
+        settings.seed,
+        current,
+    );
     let state = Data::new(state);
     let recorder = Data::new(recorder());
 
     let reports = Data::new(Reports::new(database.clone(), config.report_max_age));
 
     let crawls = Data::new(pages::Crawls::new(database.clone()));
-    let public = start_public(listeners, config, state.clone(), reports, crawls)?;
+    let public = start_public(listeners, config, state.clone(), reports, crawls, office)?;
     let management = start_management(management, state.clone(), recorder)?;
     let (refused, refusal) = tokio::sync::oneshot::channel();
     let (stop_notes, note_keeper) =
@@ -328,6 +343,7 @@ fn start_public(
     state: Data<State>,
     reports: Data<Reports>,
     crawls: Data<pages::Crawls>,
+    office: Option<Data<desk::Office>>,
 ) -> Result<Server, ServeError> {
     let overview = Data::new(pages::OverviewCache::default());
     let app = move || {
@@ -347,6 +363,12 @@ fn start_public(
             .route(web::get().to(serials::answer))
             .route(web::head().to(serials::answer))
             .default_service(web::to(serials::refuse_method));
+        let office = office.clone();
+        let desk = |config: &mut web::ServiceConfig| {
+            if let Some(office) = office {
+                config.app_data(office).configure(desk::routes);
+            }
+        };
         App::new()
             .app_data(state.clone())
             .app_data(reports.clone())
@@ -358,6 +380,7 @@ fn start_public(
             .service(report)
             .service(serials)
             .configure(pages::routes)
+            .configure(desk)
             .default_service(web::to(registry::answer))
     };
     let workers = match config.workers {

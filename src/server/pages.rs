@@ -9,7 +9,7 @@ mod map;
 mod mirror;
 mod mirrors;
 mod overview;
-mod text;
+pub(super) mod text;
 mod which;
 
 use actix_web::{
@@ -25,7 +25,7 @@ use super::{
     lists::query,
     state::{State, decided},
 };
-use crate::mirrorlist::Missing;
+use crate::{database, mirrorlist::Missing};
 pub(super) use {mirror::Crawls, overview::OverviewCache};
 
 /// Nothing but our own style sheet, and forms that lead back to us.
@@ -71,13 +71,25 @@ fn asset(request: &HttpRequest, media_type: &'static str, bytes: &'static str) -
 }
 
 /// What every page has around it.
-struct Frame {
+pub(super) struct Frame {
     /// Of the page.
-    title: String,
+    pub(super) title: String,
     /// The host name under which the reader came: that of the registry, in commands.
-    registry: String,
+    pub(super) registry: String,
     /// Which entry of the navigation it is.
-    section: &'static str,
+    pub(super) section: &'static str,
+    /// Can one sign in here?
+    pub(super) has_desk: bool,
+    /// Who is signed in. Only the desk asks.
+    pub(super) signed: Option<Signed>,
+}
+
+/// Somebody who is signed in.
+pub(super) struct Signed {
+    pub(super) name: String,
+    pub(super) is_operator: bool,
+    /// What forms carry.
+    pub(super) seal: String,
 }
 
 impl Frame {
@@ -88,7 +100,8 @@ impl Frame {
         title: &str,
     ) -> Result<Self, PageError> {
         let peer = state.peer(request)?;
-        Ok(Self { title: title.to_owned(), registry: peer.host, section })
+        let (title, has_desk) = (title.to_owned(), state.has_desk);
+        Ok(Self { title, registry: peer.host, section, has_desk, signed: None })
     }
 }
 
@@ -99,7 +112,7 @@ fn page(request: &HttpRequest, template: &impl Template) -> Result<HttpResponse,
     Ok(respond(StatusCode::OK, body))
 }
 
-fn respond(status: StatusCode, body: String) -> HttpResponse {
+pub(super) fn respond(status: StatusCode, body: String) -> HttpResponse {
     HttpResponse::build(status)
         .insert_header((header::CONTENT_TYPE, "text/html; charset=utf-8"))
         .insert_header((header::CONTENT_SECURITY_POLICY, POLICY))
@@ -111,7 +124,7 @@ fn respond(status: StatusCode, body: String) -> HttpResponse {
 
 /// Why there is no page, as a page.
 #[derive(Debug, thiserror::Error)]
-enum PageError {
+pub(super) enum PageError {
     #[error("pages are only read")]
     Method,
     #[error("{0}")]
@@ -120,6 +133,26 @@ enum PageError {
     Legal,
     #[error(transparent)]
     Refused(#[from] RegistryError),
+    #[error("passwords and sessions need HTTPS: come by https")]
+    NoTls,
+    #[error(
+        "this form does not come from our own page, or its session is over: go back, load the page anew, and send it again"
+    )]
+    Foreign,
+    #[error("your account may not do this")]
+    Forbidden,
+    #[error("the form is too large")]
+    TooLarge,
+    #[error("the form did not arrive in time")]
+    Slow,
+    #[error("{0}")]
+    Form(String),
+    #[error("too many tries: wait an hour")]
+    TooMany,
+    #[error("too much is asked at once: try again in a moment")]
+    Busy,
+    #[error("the database cannot be asked now. Nothing was changed; try again in a moment")]
+    Database(#[source] database::Error),
     #[error("{0}")]
     Internal(String),
 }
@@ -149,6 +182,12 @@ impl ResponseError for PageError {
             Self::Missing(_) => StatusCode::NOT_FOUND,
             Self::Legal => StatusCode::UNAVAILABLE_FOR_LEGAL_REASONS,
             Self::Refused(error) => error.status_code(),
+            Self::NoTls | Self::Foreign | Self::Forbidden => StatusCode::FORBIDDEN,
+            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Slow => StatusCode::REQUEST_TIMEOUT,
+            Self::Form(_) => StatusCode::BAD_REQUEST,
+            Self::TooMany => StatusCode::TOO_MANY_REQUESTS,
+            Self::Busy | Self::Database(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -159,10 +198,14 @@ impl ResponseError for PageError {
                 tracing::error!(%detail, "a page failed by our own fault");
                 "Something failed here. The operators find it in their log.".to_owned()
             }
-            other => other.to_string(),
+            Self::Database(error) => {
+                tracing::error!(%error, "a page could not ask the database");
+                sentence(&self.to_string())
+            }
+            other => sentence(&other.to_string()),
         };
         let (status, title) = (self.status_code(), "No such page".to_owned());
-        let frame = Frame { title, registry: String::new(), section: "" };
+        let frame = Frame { title, registry: String::new(), section: "", has_desk: false, signed: None };
         let body = ErrorPage { status: status.as_u16(), message, frame }.render().unwrap_or_default();
         let mut response = respond(status, body);
         if let Self::Method = self {
@@ -170,6 +213,14 @@ impl ResponseError for PageError {
         }
         response
     }
+}
+
+/// With a large letter first and a full stop last.
+fn sentence(text: &str) -> String {
+    let mut letters = text.chars();
+    let first = letters.next().map(|it| it.to_uppercase().to_string()).unwrap_or_default();
+    let end = if text.ends_with('.') { "" } else { "." };
+    format!("{first}{}{end}", letters.as_str())
 }
 
 /// The first value of a parameter, if it is not empty.

@@ -40,6 +40,8 @@ pub(super) struct State {
     pub(super) fallback: Fallback,
     pub(super) max_urls: usize,
     pub(super) whole_addresses: bool,
+    /// Can people sign in?
+    pub(super) has_desk: bool,
     /// Clients in countries under embargo are refused.
     embargo_clients: bool,
     embargoed: Vec<Country>,
@@ -85,6 +87,7 @@ impl Endpoint {
 impl State {
     pub(super) fn new(
         config: &Config,
+        has_desk: bool,
         endpoints: &[EndpointConfig],
         fallback: Fallback,
         geoip: GeoIp,
@@ -121,6 +124,7 @@ impl State {
             // One place is ours.
             max_urls: config.max_urls.min(RESOURCES_LIMIT - 1),
             whole_addresses: config.whole_addresses,
+            has_desk,
             trust: Trust { proxies: config.trusted_proxies.clone(), header: config.forwarded_header },
             endpoints: endpoints.iter().map(endpoint).collect(),
             other: Endpoint { direct: false, policy },

@@ -168,6 +168,7 @@ pub(crate) fn settings(folder: &Path) -> Settings {
             ..server::Config::default()
         },
         listen: vec![toml::from_str(listen).unwrap()],
+        accounts: server::AccountsConfig { sign_in: true, sign_up: true },
         endpoints: vec![direct],
         fallback: server::FallbackConfig::default(),
         geoip: portolan::geoip::Config { asn: Some(folder.join("asn.mmdb")), ..Default::default() },

@@ -95,6 +95,7 @@ fn settings(world: &World, port: u16) -> Settings {
             ..server::Config::default()
         },
         listen: vec![ListenConfig { address: loopback(port), certificate: None, key: None }],
+        accounts: server::AccountsConfig::default(),
         endpoints: Vec::new(),
         fallback: FallbackConfig::default(),
         geoip: geoip::Config::default(),

@@ -118,13 +118,7 @@ impl Mirror {
     }
 
     pub(super) fn word(&self) -> &'static str {
-        match self.standing {
-            Standing::Fresh => "fresh",
-            Standing::Behind => "behind",
-            Standing::Unknown => "unknown",
-            Standing::Down => "down",
-            Standing::Off => "off",
-        }
+        self.standing.as_str()
     }
 }
 

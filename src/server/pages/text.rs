@@ -1,7 +1,7 @@
 //! Numbers and ages as people read them.
 
 /// `1.2 GB`, in powers of 1,000.
-pub(super) fn bytes(bytes: u64) -> String {
+pub(in crate::server) fn bytes(bytes: u64) -> String {
     let mut value = bytes as f64;
     for unit in ["B", "kB", "MB", "GB", "TB"] {
         if value < 999.5 {
@@ -14,7 +14,7 @@ pub(super) fn bytes(bytes: u64) -> String {
 }
 
 /// `1,234,567`
-pub(super) fn count(number: impl TryInto<u64>) -> String {
+pub(in crate::server) fn count(number: impl TryInto<u64>) -> String {
     let digits = number.try_into().unwrap_or(u64::MAX).to_string();
     let mut text = String::new();
     for (at, digit) in digits.chars().enumerate() {
@@ -27,7 +27,7 @@ pub(super) fn count(number: impl TryInto<u64>) -> String {
 }
 
 /// `3 hours ago`
-pub(super) fn ago(seconds: i64, now: i64) -> String {
+pub(in crate::server) fn ago(seconds: i64, now: i64) -> String {
     let passed = (now - seconds).max(0);
     let (number, unit) = match passed {
         ..120 => return "just now".to_owned(),
@@ -39,7 +39,7 @@ pub(super) fn ago(seconds: i64, now: i64) -> String {
 }
 
 /// `2026-11-30 14:05 UTC`, of Unix seconds.
-pub(super) fn time(seconds: i64) -> String {
+pub(in crate::server) fn time(seconds: i64) -> String {
     let time = jiff::Timestamp::from_second(seconds);
     time.map_or_else(|_| seconds.to_string(), |it| it.strftime("%Y-%m-%d %H:%M UTC").to_string())
 }

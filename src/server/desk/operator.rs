@@ -1,0 +1,311 @@
+//! What operators see and do: everything.
+
+use super::{
+    Desk, Next, Page, Refusal,
+    block::{Blank, Block, Cell, Kind, Table, link, text, tick},
+    home,
+    reply::Done,
+};
+use crate::{
+    database::{
+        Sha256,
+        account::{self, AccountChange},
+        approval,
+        audit::{self, Entry, Filter, Subject},
+        crawl,
+        host::{self, Host},
+        site, withdrawal,
+    },
+    mirror::{AccountName, Role},
+    oci::Digest,
+    server::pages::text as words,
+    tree::CANARY_DIGEST,
+};
+
+/// Changes on one page of the log.
+const CHANGES: i64 = 100;
+
+/// A host counts as new for so long, in seconds.
+const NEW: i64 = 7 * 86_400;
+
+/// A lie is told of for so long, in seconds.
+const LIED: i64 = 30 * 86_400;
+
+/// Bytes of the reason of a withdrawal.
+const REASON: usize = 1000;
+
+/// `GET /desk/all`: all sites with their hosts and keepers.
+pub(super) fn show_all(desk: &mut Desk<'_>) -> Result<Page, Refusal> {
+    let mut page = Page::new("All sites");
+    let hosts = host::list(desk.connection)?;
+    let mut rows = Vec::new();
+    for site in site::list(desk.connection)? {
+        let keepers: Vec<String> =
+            account::list_keepers(desk.connection, site.id)?.iter().map(ToString::to_string).collect();
+        let own: Vec<_> = hosts.iter().filter(|it| it.site_id == site.id).collect();
+        let names = own.iter().map(|it| (format!("/desk/hosts/{}", it.id.0), it.name.to_string())).collect();
+        rows.push(vec![
+            link(format!("/desk/sites/{}", site.id.0), &site.name),
+            Cell::Links(names),
+            text(keepers.join(", ")),
+        ]);
+    }
+    let header = &["Site", "Hosts", "Keepers"];
+    page.table(Table { label: "Sites", header, rows }, "There are no sites yet.")
+        .heading("Add a site")
+        .form(super::site::new_form(desk));
+    Ok(page)
+}
+
+/// `GET /desk/look`: hosts that want an operator's eye, and why.
+pub(super) fn show_look(desk: &mut Desk<'_>) -> Result<Page, Refusal> {
+    let mut page = Page::new("Hosts to look at");
+    let mut rows = Vec::new();
+    for host in host::list(desk.connection)? {
+        let reasons = reasons(desk, &host)?;
+        if !reasons.is_empty() {
+            let mut row = home::row(desk, &host);
+            row.push(Cell::Lines(reasons));
+            rows.push(row);
+        }
+    }
+    let header = &["Host", "State", "Carries", "Country", "Why"];
+    page.table(Table { label: "Hosts to look at", header, rows }, "None: all hosts are well.");
+    Ok(page)
+}
+
+fn reasons(desk: &mut Desk<'_>, host: &Host) -> Result<Vec<String>, Refusal> {
+    let now = desk.now.unix_seconds();
+    let age = |then: crate::database::Time| now - then.unix_seconds();
+    let mut reasons = Vec::new();
+    if let Some(reason) = &host.auto_disabled_reason {
+        reasons.push(format!("switched off by the crawler: {reason}"));
+    } else if host.crawl_failures > 0 {
+        reasons.push(format!("the last {} crawls did not reach it", host.crawl_failures));
+    }
+    if let Some(at) = host.last_lied_at.filter(|it| age(*it) < LIED) {
+        reasons.push(format!("had other bytes than it should, {}", words::ago(at.unix_seconds(), now)));
+    }
+    let holdings = crawl::list_holdings(desk.connection, host.id)?;
+    if age(host.created_at) < NEW {
+        reasons.push(format!("new: added {}", words::ago(host.created_at.unix_seconds(), now)));
+    } else if !holdings.iter().any(|it| it.1.set().is_some_and(|it| !it.is_empty())) {
+        reasons.push("never served anything: no crawl found content there".to_owned());
+    }
+    Ok(reasons)
+}
+
+/// `GET /desk/approvals`: what waits for an operator.
+pub(super) fn show_approvals(desk: &mut Desk<'_>) -> Result<Page, Refusal> {
+    let mut page = Page::new("Approvals");
+    page.text("These would draw clients to a host who now go elsewhere.");
+    let row = |(wish, name): &(approval::Approval, crate::mirror::HostName)| {
+        let words_of = wish.wish().map(|it| it.to_string()).unwrap_or_default();
+        let button = |word: &'static str, value: &'static str| {
+            let form = Blank::new(format!("/desk/approvals/{}", wish.id), word).about(words_of.clone());
+            Cell::Button(form.field(Kind::Hidden, "granted", "", value, ""))
+        };
+        vec![
+            link(format!("/desk/hosts/{}", wish.host_id.0), name),
+            text(&words_of),
+            text(&wish.reason),
+            text(format!("{}, {}", wish.asked_by, words::time(wish.asked_at.unix_seconds()))),
+            button("Grant", "on"),
+            button("Refuse", ""),
+        ]
+    };
+    let rows = approval::list(desk.connection)?.iter().map(row).collect();
+    let header = &["Host", "Wish", "Why it waits", "Asked by", "", ""];
+    page.table(Table { label: "Approvals", header, rows }, "Nothing waits.");
+    Ok(page)
+}
+
+/// `POST /desk/approvals/{item}`
+pub(super) fn settle(desk: &mut Desk<'_>) -> Result<Next, Refusal> {
+    desk.form.has_only(&["granted"])?;
+    let (id, granted) = (desk.number()?, desk.form.is_ticked("granted"));
+    if !approval::settle(desk.connection, &desk.account, id, granted, desk.now)? {
+        return Err(Refusal::Missing);
+    }
+    Ok(Next::See("/desk/approvals".to_owned(), Done::Saved))
+}
+
+/// `GET /desk/accounts`: who may do what.
+pub(super) fn show_accounts(desk: &mut Desk<'_>) -> Result<Page, Refusal> {
+    let mut page = Page::new("Accounts");
+    let mut rows = Vec::new();
+    for account in account::list(desk.connection)? {
+        let sites = account::list_sites(desk.connection, account.id)?;
+        let sites = sites.iter().map(|it| (format!("/desk/sites/{}", it.id.0), it.name.to_string()));
+        rows.push(vec![
+            text(&account.name),
+            text(account.role),
+            text(if account.active { "on" } else { "off" }),
+            text(&account.mail),
+            Cell::Links(sites.collect()),
+            text(words::time(account.created_at.unix_seconds())),
+            link(format!("/desk/accounts/{}", account.name), "Edit"),
+        ]);
+    }
+    let header = &["Name", "Role", "Is", "Mail", "Keeps", "Made", ""];
+    page.table(Table { label: "Accounts", header, rows }, "There are none.");
+    page.text("More are made by signing up, or by `portolan account create`.");
+    Ok(page)
+}
+
+/// `GET /desk/accounts/{item}`
+pub(super) fn show_account(desk: &mut Desk<'_>) -> Result<Page, Refusal> {
+    let account = find_account(desk)?;
+    let mut page = Page::new(format!("Account {}", account.name));
+    let roles = [Role::Reader, Role::MirrorAdmin, Role::Operator].map(|it| (it.to_string(), it.to_string()));
+    let form = Blank::new(format!("/desk/accounts/{}", account.name), "Save")
+        .field(Kind::Choice(roles.to_vec()), "role", "Role", account.role, "Another role ends its sessions.")
+        .field(Kind::Check, "active", "On", tick(account.active), "Its owner may sign in.");
+    page.form(form.again(desk));
+    Ok(page)
+}
+
+fn find_account(desk: &mut Desk<'_>) -> Result<account::Account, Refusal> {
+    let name: AccountName = desk.item.parse().map_err(|_| Refusal::Missing)?;
+    account::find(desk.connection, &name)?.ok_or(Refusal::Missing)
+}
+
+/// `POST /desk/accounts/{item}`
+pub(super) fn edit_account(desk: &mut Desk<'_>) -> Result<Next, Refusal> {
+    desk.form.has_only(&["role", "active"])?;
+    let account = find_account(desk)?;
+    let role: Role = desk.form.value("role", "Role")?;
+    let active = desk.form.is_ticked("active");
+    if account.id == desk.account.id && (role != Role::Operator || !active) {
+        return Err(Refusal::Bad("Another operator has to take your role from you.".to_owned()));
+    }
+    let role = Some(role).filter(|it| *it != account.role);
+    let change = AccountChange { role, active: Some(active), ..AccountChange::default() };
+    desk.noting(Subject::Account(account.id), |it| account::update(it, account.id, &change))?;
+    Ok(Next::See("/desk/accounts".to_owned(), Done::Saved))
+}
+
+/// `GET /desk/log?subject=&name=&actor=&before=`: who changed what.
+pub(super) fn show_log(desk: &mut Desk<'_>) -> Result<Page, Refusal> {
+    let mut page = Page::new("Log of changes");
+    let subjects = ["site", "host", "account", "withdrawal"];
+    let subject = subjects.into_iter().find(|it| *it == desk.visitor.asked("subject"));
+    let some = |name: &str| Some(desk.visitor.asked(name)).filter(|it| !it.is_empty()).map(str::to_owned);
+    let filter = Filter {
+        before: desk.visitor.asked("before").parse().ok(),
+        subject: subject.zip(some("name")),
+        actor: some("actor"),
+    };
+    let entries = audit::list(desk.connection, &filter, CHANGES)?;
+    let rows = entries.iter().map(entry).collect();
+    page.table(
+        Table { label: "Changes", header: &["When", "Who", "What", "Before", "After"], rows },
+        "Nothing was changed.",
+    );
+    if let Some(last) = entries.last().filter(|_| entries.len() as i64 == CHANGES) {
+        let others = desk.visitor.query.iter().filter(|it| it.0 != "before" && it.0 != "done");
+        let query = url::form_urlencoded::Serializer::new(String::new())
+            .extend_pairs(others)
+            .append_pair("before", &last.id.to_string())
+            .finish();
+        page.add(Block::Link(format!("/desk/log?{query}"), "Older".to_owned()));
+    }
+    Ok(page)
+}
+
+fn entry(entry: &Entry) -> Vec<Cell> {
+    let name = url::form_urlencoded::byte_serialize(entry.subject_name.as_bytes()).collect::<String>();
+    let actor = url::form_urlencoded::byte_serialize(entry.actor.as_bytes()).collect::<String>();
+    let lines = |side: &Option<String>, none: &str| match side {
+        None => text(none),
+        Some(json) => Cell::Lines(pairs(json)),
+    };
+    vec![
+        text(words::time(entry.happened_at.unix_seconds())),
+        link(format!("/desk/log?actor={actor}"), &entry.actor),
+        link(
+            format!("/desk/log?subject={}&name={name}", entry.subject),
+            format!("{} {}", entry.subject, entry.subject_name),
+        ),
+        lines(&entry.before_change, "was not there"),
+        lines(&entry.after_change, "is no more"),
+    ]
+}
+
+/// The fields of a JSON object, a line each.
+fn pairs(json: &str) -> Vec<String> {
+    match serde_json::from_str(json) {
+        Ok(serde_json::Value::Object(object)) => {
+            object.iter().map(|it| format!("{}: {}", it.0, it.1)).collect()
+        }
+        _ => vec![json.to_owned()],
+    }
+}
+
+/// `GET /desk/withdrawals`: what is not answered any more.
+pub(super) fn show_withdrawals(desk: &mut Desk<'_>) -> Result<Page, Refusal> {
+    let mut page = Page::new("Withdrawals");
+    let row = |it: &withdrawal::Withdrawal| {
+        let digest = Digest::from(it.digest).to_string();
+        let form =
+            Blank::new(format!("/desk/withdrawals/{digest}/remove"), "Answer it again").about(digest.clone());
+        vec![
+            text(digest),
+            text(&it.reason),
+            text(if it.legal { "451" } else { "404" }),
+            text(words::time(it.withdrawn_at.unix_seconds())),
+            Cell::Button(form),
+        ]
+    };
+    let rows = withdrawal::list(desk.connection)?.iter().map(row).collect();
+    let header = &["Digest", "Why", "Answer", "Since", ""];
+    page.table(Table { label: "Withdrawals", header, rows }, "Nothing is withdrawn.");
+    let form = Blank::new("/desk/withdrawals", "Withdraw")
+        .grave()
+        .field(
+            Kind::Text,
+            "digest",
+            "Digest of a manifest or blob",
+            "",
+            "Such as sha256:… It is answered no more: as tag, manifest, blob, referrer or metalink.",
+        )
+        .field(Kind::Area, "reason", "Why", "", "For the operators.")
+        .field(Kind::Check, "legal", "For legal reasons", "", "451 instead of 404.");
+    page.heading("Withdraw").form(form.again(desk));
+    page.text("The next scan tells the tree, and the export after that leaves it out.");
+    Ok(page)
+}
+
+fn hash(digest: &Digest) -> Result<Sha256, Refusal> {
+    let hash = digest.sha256().ok_or_else(|| Refusal::Bad("Digest: it begins with sha256:.".to_owned()))?;
+    Ok(Sha256(*hash))
+}
+
+/// `POST /desk/withdrawals`
+pub(super) fn withdraw(desk: &mut Desk<'_>) -> Result<Next, Refusal> {
+    desk.form.has_only(&["digest", "reason", "legal"])?;
+    let digest: Digest = desk.form.value("digest", "Digest")?;
+    let reason = desk.form.words("reason", "Why", REASON)?;
+    if reason.is_empty() {
+        return Err(Refusal::Bad("Why: the other operators want to know.".to_owned()));
+    }
+    if digest == CANARY_DIGEST {
+        return Err(Refusal::Bad(
+            "Digest: by this blob every mirror is asked whether it answers.".to_owned(),
+        ));
+    }
+    let (hash, legal, now) = (hash(&digest)?, desk.form.is_ticked("legal"), desk.now);
+    desk.noting(Subject::Withdrawal(hash), |it| withdrawal::insert(it, hash, &reason, legal, now))?;
+    Ok(Next::See("/desk/withdrawals".to_owned(), Done::Withdrawn))
+}
+
+/// `POST /desk/withdrawals/{item}/remove`
+pub(super) fn restore(desk: &mut Desk<'_>) -> Result<Next, Refusal> {
+    desk.form.has_only(&[])?;
+    let digest: Digest = desk.item.parse().map_err(|_| Refusal::Missing)?;
+    let hash = hash(&digest)?;
+    if !desk.noting(Subject::Withdrawal(hash), |it| withdrawal::delete(it, hash))? {
+        return Err(Refusal::Missing);
+    }
+    Ok(Next::See("/desk/withdrawals".to_owned(), Done::Saved))
+}
