@@ -240,8 +240,8 @@ pub(crate) fn connect_from(client: &str, destination: &str) {
     run("ip", &[family, "route", "replace", "local", &entry, "dev", "lo", "src", client, "table", "local"]);
 }
 
-/// From now on each of these hosts sends at most so many megabytes a second, over all its connections. To be called
-/// once. (nginx's `limit_rate` lets pass what a request sends in its first second.)
+/// From now on each of these hosts sends at most so many megabytes a second, over all its connections, until
+/// [`lift_rate`]. (nginx's `limit_rate` counts each request by itself.)
 pub(crate) fn limit_rate(names: &[&str], megabytes: u32) {
     run("tc", &["qdisc", "add", "dev", "lo", "root", "handle", "1:", "htb"]);
     for (number, name) in names.iter().enumerate() {
@@ -255,6 +255,11 @@ pub(crate) fn limit_rate(names: &[&str], megabytes: u32) {
             run("tc", &[&add[..], &["u32", "match", kind, "src", address, "flowid", &class]].concat());
         }
     }
+}
+
+/// Takes back what [`limit_rate`] did.
+pub(crate) fn lift_rate() {
+    run("tc", &["qdisc", "del", "dev", "lo", "root"]);
 }
 
 /// The addresses of one of the rig's names.
