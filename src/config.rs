@@ -47,7 +47,8 @@ pub struct Config {
     pub scan: scanner::Config,
     /// How mirrors are looked at.
     pub crawl: crawler::Config,
-    /// Who is told when a host is switched off or on, or is caught lying. A crawl never waits for it.
+    /// Who is told when a host is switched off or on, or is caught lying, and when a budget is spent. A crawl never
+    /// waits for it.
     pub notice: notice::Config,
     /// How it is kept known which URLs of mirrors answer. `portolan crawl` and `portolan run` do it.
     pub probe: crawler::ProbeConfig,
@@ -63,6 +64,8 @@ pub struct Config {
     pub endpoint: Vec<server::EndpointConfig>,
     /// Where blobs come from when no mirror is to serve them: the first that is there.
     pub fallback: server::FallbackConfig,
+    /// What is counted of clients' requests: how long it is kept, and how much may come from CDNs and the fallback.
+    pub statistics: database::statistics::StatisticsConfig,
     /// Where clients are: MaxMind's databases or others in that format. They are read again when they change.
     pub geoip: geoip::Config,
     /// On the machine of a client: how `portolan pull` and `portolan agent` fetch images.

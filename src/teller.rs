@@ -56,8 +56,8 @@ impl Teller {
     /// Sends a notice when its turn comes; does not wait for it.
     pub fn tell(&self, notice: Notice) {
         if let Err(error) = self.queue.try_send(notice) {
-            let host = error.into_inner().host;
-            tracing::warn!(host.name = %host, "too many notices wait; this one is not sent");
+            let notice = error.into_inner();
+            tracing::warn!(about = notice.about(), "too many notices wait; this one is not sent");
         }
     }
 
@@ -74,13 +74,13 @@ async fn send_all(mut waiting: mpsc::Receiver<Notice>, mailer: Option<Mailer>, w
     while let Some(notice) = waiting.recv().await {
         if let Some(mailer) = &mailer {
             for fault in mailer.send(&notice).await {
-                tracing::warn!(host.name = %notice.host, "{fault}");
+                tracing::warn!(about = notice.about(), "{fault}");
             }
         }
         let Some(webhook) = &webhook else { continue };
         let json = serde_json::to_vec(&notice).unwrap_or_default();
         if let Err(reason) = webhook.post(json).await {
-            tracing::warn!(host.name = %notice.host, reason, "the webhook was not told");
+            tracing::warn!(about = notice.about(), reason, "the webhook was not told");
         }
     }
 }

@@ -36,19 +36,21 @@ GRANT UPDATE ON generation, crawl_schedule TO portolan_scan;
 
 -- `crawl`: what mirrors hold, whether they answer, and when they are crawled.
 GRANT INSERT, UPDATE, DELETE ON crawl, crawl_schedule, crawl_cycle, holdings, propagation, repair, url_facts, host_use,
-    prober, host_load, host_demotion TO portolan_crawl;
-GRANT UPDATE, DELETE ON suspicion, url_traffic, host_traffic, host_experience TO portolan_crawl;
+    prober, host_load, host_demotion, budget_alert TO portolan_crawl;
+GRANT UPDATE, DELETE ON suspicion, url_traffic, host_traffic, host_experience, host_day_traffic, way_traffic,
+    country_traffic TO portolan_crawl;
 GRANT UPDATE ON generation, host, host_category_url TO portolan_crawl;
 
 -- `serve`: where clients are sent, what they came back for, and the reports of mirrors.
-GRANT INSERT, UPDATE ON url_traffic, suspicion, holdings, propagation, host_use, host_traffic,
-    host_experience TO portolan_serve;
+GRANT INSERT, UPDATE ON url_traffic, suspicion, holdings, propagation, host_use, host_traffic, host_experience,
+    host_day_traffic, way_traffic, country_traffic TO portolan_serve;
 GRANT INSERT, UPDATE, DELETE ON demand TO portolan_serve;
 GRANT INSERT ON crawl TO portolan_serve;
 GRANT UPDATE ON crawl_schedule, host_token, host, host_category_url, generation TO portolan_serve;
 
--- People: `site`, `host`, `netblock`, `category`, `content`, `country`, `account`, `explain`; `import mirrormanager`. With
--- `sign_in` in [accounts], `serve` does the same for those who have an account: GRANT portolan_admin TO portolan_serve.
+-- People: `site`, `host`, `netblock`, `category`, `content`, `country`, `account`, `explain`, `statistics`; `import
+-- mirrormanager`. With `sign_in` in [accounts], `serve` does the same for those who have an account: GRANT portolan_admin TO
+-- portolan_serve.
 GRANT INSERT, UPDATE, DELETE ON site, host, host_category, host_category_url, host_category_rsync, host_netblock,
     host_peer_asn, host_country_allowed, host_country_denied, host_token, netblock_country, country_continent_redirect,
     account, site_account, session, audit, approval, withdrawal, crawl_schedule, repository_alias, imported_site, imported_host, site_admin,

@@ -33,7 +33,8 @@ pub(super) async fn run(options: &Options, config: &Config) -> anyhow::Result<Ex
     for name in &options.hosts {
         host::find(&database, name)?;
     }
-    let crawler = Crawler::new(config.crawl.clone())?.with_notices(&config.notice)?;
+    let crawler =
+        Crawler::new(config.crawl.clone())?.with_notices(&config.notice)?.with_statistics(&config.statistics);
     let embargoed = config.serve.embargoed.clone();
     let question = crawler::Options {
         hosts: options.hosts.clone(),

@@ -30,10 +30,10 @@ pub(super) async fn telling<T>(
     let at = Timestamp::now();
     for (event, name, reason) in events {
         // Those who changed it know, so nobody gets a mail.
-        let Ok(host) = name.parse() else { continue };
+        let Ok(name) = name.parse() else { continue };
         teller.tell(Notice {
             event,
-            host,
+            host: Some(name),
             at,
             reason,
             log: Vec::new(),

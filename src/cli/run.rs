@@ -31,7 +31,8 @@ pub(super) async fn run(config: Config) -> anyhow::Result<ExitCode> {
     } else {
         Some(Exporter::new(&config.origin, &config.tree, &config.category)?)
     };
-    let crawler = Crawler::new(config.crawl.clone())?.with_notices(&config.notice)?;
+    let crawler =
+        Crawler::new(config.crawl.clone())?.with_notices(&config.notice)?.with_statistics(&config.statistics);
     let prober = Prober::new(&config.crawl, &config.probe, config.serve.embargoed.clone())?;
     let origin = Listening::new(exporter, config.clone(), database.clone())?;
     let (stop, stopping) = watch::channel(false);

@@ -31,6 +31,7 @@ pub(super) fn settings(config: Config) -> Settings {
         fallback: config.fallback,
         geoip: config.geoip,
         publish,
+        statistics: config.statistics,
         seed: seed(),
     }
 }

@@ -53,6 +53,12 @@ const PROBE_IDLE_INTERVAL: RangeInclusive<SignedDuration> =
 const PROBE_TIMEOUT: RangeInclusive<SignedDuration> =
     SignedDuration::from_secs(1)..=SignedDuration::from_mins(1);
 const PROBE_AT_ONCE: RangeInclusive<usize> = 1..=1_000;
+const STATISTICS_HOURS: RangeInclusive<SignedDuration> =
+    SignedDuration::from_hours(48)..=SignedDuration::from_hours(8_760);
+const STATISTICS_DAYS: RangeInclusive<SignedDuration> =
+    SignedDuration::from_hours(744)..=SignedDuration::from_hours(175_200);
+/// In bytes.
+const STATISTICS_BUDGET: RangeInclusive<u64> = 0..=1 << 60;
 const SERVE_MAX_URLS: RangeInclusive<usize> = 1..=1_000;
 const SERVE_WORKERS: RangeInclusive<usize> = 0..=1_024;
 const NOTICE_TIMEOUT: RangeInclusive<SignedDuration> =
@@ -80,6 +86,7 @@ pub struct OutOfRange {
 pub(super) fn check(config: &Config) -> Result<(), OutOfRange> {
     let Config { database, origin, tree, export, scan, crawl, mirrormanager, notice, probe, serve, .. } =
         config;
+    let Config { statistics, .. } = config;
     within("database.connections", &database.connections, &DATABASE_CONNECTIONS)?;
     within("origin.connections", &origin.connections, &ORIGIN_CONNECTIONS)?;
     within("tree.keep_former", &tree.keep_former, &KEEP_FORMER)?;
@@ -105,6 +112,10 @@ pub(super) fn check(config: &Config) -> Result<(), OutOfRange> {
     within("crawl.requests_per_day", &crawl.requests_per_day, &CRAWL_REQUESTS)?;
     within("crawl.bytes_per_day", &crawl.bytes_per_day, &CRAWL_BYTES)?;
     within("crawl.fill", &crawl.fill, &CRAWL_FILL)?;
+    within("statistics.hours", &statistics.hours, &STATISTICS_HOURS)?;
+    within("statistics.days", &statistics.days, &STATISTICS_DAYS)?;
+    within("statistics.budget_per_day", &statistics.budget_per_day, &STATISTICS_BUDGET)?;
+    within("statistics.budget_per_month", &statistics.budget_per_month, &STATISTICS_BUDGET)?;
     within("serve.max_urls", &serve.max_urls, &SERVE_MAX_URLS)?;
     within("serve.workers", &serve.workers, &SERVE_WORKERS)?;
     within("serve.drain", &serve.drain, &SERVE_DRAIN)?;
@@ -189,6 +200,11 @@ mod tests {
         check("crawl.requests_per_day", Some("99"), "100", "1000000", "1000001");
         check("crawl.bytes_per_day", None, "0", "68719476736", "68719476737");
         check("crawl.fill", None, "0", "100", "101");
+        check("statistics.hours", Some("\"47h\""), "\"48h\"", "\"8760h\"", "\"8760h 1s\"");
+        check("statistics.days", Some("\"743h\""), "\"744h\"", "\"175200h\"", "\"175200h 1s\"");
+        for key in ["statistics.budget_per_day", "statistics.budget_per_month"] {
+            check(key, None, "0", "1152921504606846976", "1152921504606846977");
+        }
         check("serve.max_urls", Some("0"), "1", "1000", "1001");
         check("serve.workers", None, "0", "1024", "1025");
         check("serve.report_max_age", Some("\"59s\""), "\"1m\"", "\"168h\"", "\"168h 1s\"");

@@ -31,6 +31,7 @@ use crate::{
         self, Database, Time,
         crawl::CrawlHost,
         lease::{self, Round, Taking, Which},
+        statistics::StatisticsConfig,
     },
     mirror::{Country, HostId, HostName},
     notice,
@@ -93,6 +94,9 @@ pub struct Crawler {
     /// A permit for each request that runs.
     requests: Arc<Semaphore>,
     teller: Option<Teller>,
+    /// Whom to tell what is about no host.
+    operators: Vec<String>,
+    statistics: StatisticsConfig,
 }
 
 impl Crawler {
@@ -100,13 +104,27 @@ impl Crawler {
     pub fn new(config: Config) -> Result<Self, connector::Error> {
         let requests = Arc::new(Semaphore::new(config.requests_at_once.clamp(1, Semaphore::MAX_PERMITS)));
         let visitor = url::Visitor::new(&config)?;
-        Ok(Self { visitor, truths: KnownTruths::default(), requests, teller: None, config })
+        Ok(Self {
+            visitor,
+            truths: KnownTruths::default(),
+            requests,
+            teller: None,
+            operators: Vec::new(),
+            statistics: StatisticsConfig::default(),
+            config,
+        })
     }
 
     /// Tells people what is found, from now on. Needs a running runtime.
     pub fn with_notices(mut self, config: &notice::Config) -> Result<Self, TellerError> {
         self.teller = Teller::start(config, &self.config.user_agent())?;
+        self.operators.clone_from(&config.operators);
         Ok(self)
+    }
+
+    /// How long statistics are kept, and what budgets there are.
+    pub fn with_statistics(self, config: &StatisticsConfig) -> Self {
+        Self { statistics: config.clone(), ..self }
     }
 
     /// Waits a while for notices that are not sent yet.
@@ -128,7 +146,7 @@ impl Crawler {
         check_named(database, options).await?;
         let work = Work { crawler: self, database, options, observer };
         let began = (options.clock)().into();
-        feedback::judge(database, self.config.fill, options.clock).await?;
+        feedback::judge(self, database, options.clock).await?;
         work.round(began).await
     }
 
@@ -144,7 +162,7 @@ impl Crawler {
         let work = Work { crawler: self, database, options, observer };
         tokio::select! {
             () = work.follow() => {}
-            () = feedback::follow(database, self.config.fill, options.clock) => {}
+            () = feedback::follow(self, database, options.clock) => {}
             () = stop => self.release(database, options).await,
         }
     }

@@ -31,7 +31,7 @@ pub(super) async fn tell(teller: &Teller, database: &Arc<Database>, host: &Crawl
         let repair = if event == Event::Lying { repair.clone() } else { Vec::new() };
         let notice = Notice {
             event,
-            host: host.name.clone(),
+            host: Some(host.name.clone()),
             at: Timestamp::from(result.started_at),
             reason,
             log: result.log.lines().map(str::to_owned).collect(),

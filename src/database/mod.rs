@@ -36,6 +36,7 @@ mod schema;
 pub mod secret;
 pub mod site;
 pub mod snapshot;
+pub mod statistics;
 pub mod suspicion;
 #[cfg(test)]
 pub(crate) mod testing;

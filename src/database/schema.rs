@@ -433,6 +433,42 @@ diesel::table! {
 }
 
 diesel::table! {
+    host_day_traffic (host_id, day) {
+        host_id -> BigInt,
+        day -> Timestamp,
+        requests -> BigInt,
+        bytes -> BigInt,
+    }
+}
+
+diesel::table! {
+    way_traffic (period, began_at, way) {
+        way -> Text,
+        period -> Text,
+        began_at -> Timestamp,
+        requests -> BigInt,
+        bytes -> BigInt,
+    }
+}
+
+diesel::table! {
+    country_traffic (day, country) {
+        country -> Text,
+        day -> Timestamp,
+        requests -> BigInt,
+        bytes -> BigInt,
+    }
+}
+
+diesel::table! {
+    budget_alert (period, began_at, percent) {
+        period -> Text,
+        began_at -> Timestamp,
+        percent -> BigInt,
+    }
+}
+
+diesel::table! {
     host_load (host_id) {
         host_id -> BigInt,
         kept -> BigInt,

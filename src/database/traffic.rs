@@ -1,13 +1,18 @@
-//! What clients were sent to fetch, and how many of them hosts keep: the tables `host_traffic` and `host_load`.
+//! What clients were sent to fetch, and how many of them hosts keep: the tables `host_traffic`, `host_day_traffic` and
+//! `host_load`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::AddAssign,
+};
 
 use diesel::{prelude::*, upsert::excluded};
 
 use super::{
     BATCH_ROWS, Connection, Database, Error, Part, Time,
     connection::on_each,
-    schema::{host, host_load, host_traffic},
+    schema::{host, host_day_traffic, host_load, host_traffic},
+    statistics::{Count, Period, stored},
 };
 use crate::{
     mirror::{Bandwidth, HostId},
@@ -17,14 +22,30 @@ use crate::{
 /// What clients were sent to one host to fetch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Traffic {
+    /// How often.
+    pub requests: u64,
     /// In bytes.
     pub bytes: u64,
     /// What that tells of the host's demand.
     pub demand: Demand,
 }
 
-/// Adds to what is known of this hour. Hosts that were removed meanwhile are passed over.
-pub fn add(connection: &mut Connection, hour: Time, traffic: &BTreeMap<HostId, Traffic>) -> QueryResult<()> {
+impl AddAssign for Traffic {
+    fn add_assign(&mut self, other: Self) {
+        let Demand { own, others } = other.demand;
+        self.requests = self.requests.saturating_add(other.requests);
+        self.bytes = self.bytes.saturating_add(other.bytes);
+        self.demand.own = self.demand.own.saturating_add(own);
+        self.demand.others = self.demand.others.saturating_add(others);
+    }
+}
+
+/// Adds to what is known of this hour, and of its day. Hosts that were removed meanwhile are passed over.
+pub(super) fn add(
+    connection: &mut Connection,
+    hour: Time,
+    traffic: &BTreeMap<HostId, Traffic>,
+) -> QueryResult<()> {
     // In one order, so that two servers never wait for each other.
     let hosts: Vec<_> = traffic.keys().copied().collect();
     for some in hosts.chunks(BATCH_ROWS) {
@@ -39,7 +60,8 @@ pub fn add(connection: &mut Connection, hour: Time, traffic: &BTreeMap<HostId, T
                 host_traffic::other_bytes.eq(stored(it.demand.others)),
             )
         };
-        let rows: Vec<_> = there.into_iter().filter_map(|it| Some(row((it, traffic.get(&it)?)))).collect();
+        let found = || there.iter().filter_map(|it| Some((*it, traffic.get(it)?)));
+        let rows: Vec<_> = found().map(row).collect();
         on_each!(connection, |it| diesel::insert_into(host_traffic::table)
             .values(rows)
             .on_conflict((host_traffic::host_id, host_traffic::hour))
@@ -50,13 +72,47 @@ pub fn add(connection: &mut Connection, hour: Time, traffic: &BTreeMap<HostId, T
                 host_traffic::other_bytes.eq(host_traffic::other_bytes + excluded(host_traffic::other_bytes)),
             ))
             .execute(it))?;
+        add_days(connection, Period::Day.began(hour), found())?;
     }
     Ok(())
 }
 
-/// No sum of a year of these overflows.
-fn stored(bytes: u64) -> i64 {
-    i64::try_from(bytes).unwrap_or(i64::MAX).min(1 << 50)
+fn add_days<'a>(
+    connection: &mut Connection,
+    day: Time,
+    traffic: impl Iterator<Item = (HostId, &'a Traffic)>,
+) -> QueryResult<()> {
+    let row = |(host, it): (HostId, &Traffic)| {
+        (
+            host_day_traffic::host_id.eq(host),
+            host_day_traffic::day.eq(day),
+            host_day_traffic::requests.eq(stored(it.requests)),
+            host_day_traffic::bytes.eq(stored(it.bytes)),
+        )
+    };
+    let rows: Vec<_> = traffic.map(row).collect();
+    on_each!(connection, |it| diesel::insert_into(host_day_traffic::table)
+        .values(rows)
+        .on_conflict((host_day_traffic::host_id, host_day_traffic::day))
+        .do_update()
+        .set((
+            host_day_traffic::requests.eq(host_day_traffic::requests + excluded(host_day_traffic::requests)),
+            host_day_traffic::bytes.eq(host_day_traffic::bytes + excluded(host_day_traffic::bytes)),
+        ))
+        .execute(it))?;
+    Ok(())
+}
+
+/// What clients were sent to each host to fetch since a day, by day. Without days on which nobody was.
+pub fn list_days(connection: &mut Connection, since: Time) -> QueryResult<Vec<(HostId, Time, Count)>> {
+    let rows: Vec<(HostId, Time, i64, i64)> = host_day_traffic::table
+        .filter(host_day_traffic::day.ge(since))
+        .order((host_day_traffic::host_id, host_day_traffic::day))
+        .load(connection)?;
+    let count = |(host, day, requests, bytes): (HostId, Time, i64, i64)| {
+        (host, day, Count { requests: requests.cast_unsigned(), bytes: bytes.cast_unsigned() })
+    };
+    Ok(rows.into_iter().map(count).collect())
 }
 
 /// Each host's demand in an hour, with its bandwidth in Mbit/s where it is known.
@@ -94,15 +150,10 @@ pub fn list_kept(connection: &mut Connection) -> QueryResult<BTreeMap<HostId, u1
     Ok(rows.into_iter().filter_map(|(host, kept)| Some((host, u16::try_from(kept).ok()?))).collect())
 }
 
-/// Is there anything of the hours before?
-pub fn has_before(connection: &mut Connection, before: Time) -> QueryResult<bool> {
-    let old = host_traffic::table.filter(host_traffic::hour.lt(before)).select(host_traffic::host_id);
-    Ok(old.first::<HostId>(connection).optional()?.is_some())
-}
-
-/// Throws away the hours before.
-pub fn forget(connection: &mut Connection, before: Time) -> QueryResult<()> {
-    diesel::delete(host_traffic::table.filter(host_traffic::hour.lt(before))).execute(connection).map(drop)
+/// Throws away the hours before the one, and the days before the other.
+pub(super) fn forget(connection: &mut Connection, hours: Time, days: Time) -> QueryResult<()> {
+    diesel::delete(host_day_traffic::table.filter(host_day_traffic::day.lt(days))).execute(connection)?;
+    diesel::delete(host_traffic::table.filter(host_traffic::hour.lt(hours))).execute(connection).map(drop)
 }
 
 impl Database {
@@ -144,6 +195,7 @@ mod tests {
             let (one, two) = (add_host(database, "m1").id, add_host(database, "m2").id);
             let before = database.generations().unwrap();
             let traffic = |bytes| Traffic {
+                requests: 1,
                 bytes,
                 demand: Demand { own: bytes / 10, others: bytes.saturating_mul(2) },
             };
@@ -157,7 +209,7 @@ mod tests {
             let demands = database.read(|it| list_demands(it, later(0))).unwrap();
             assert_eq!(demands[0], (one, Some(1000), Demand { own: 20, others: 400 }));
             assert_eq!((demands.len(), demands[1].2.others), (2, 1 << 51));
-            database.write_log(|it| forget(it, later(1))).unwrap();
+            database.write_log(|it| forget(it, later(1), later(0))).unwrap();
             assert_eq!(database.read(|it| list(it, one, 9)).unwrap().len(), 1);
         });
     }

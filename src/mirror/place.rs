@@ -94,6 +94,11 @@ impl Country {
         TABLE.get(&self).map(|it| it.0)
     }
 
+    /// Both letters, upper case.
+    pub fn letters(self) -> [u8; 2] {
+        self.0
+    }
+
     /// A point inside it; `None` for codes the table does not know.
     pub fn place(self) -> Option<Place> {
         TABLE.get(&self).map(|it| it.1)

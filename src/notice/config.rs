@@ -3,7 +3,7 @@ use std::fmt;
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 
-/// `[notice]`: who is told when a host is switched off or on, or is caught lying. A crawl never waits for it.
+/// `[notice]`: who is told when a host is switched off or on, or is caught lying, and when a budget is spent. A crawl never waits for it.
 #[derive(Clone, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
@@ -14,6 +14,8 @@ pub struct Config {
     pub mail_server: MailServer,
     /// The sender of the mails, as `Mirrors of Example <mirrors@example.org>`.
     pub mail_from: String,
+    /// Whom mails are sent to that are about no single host, as `["mirrors@example.org"]`: at most 10.
+    pub operators: Vec<String>,
     /// A URL that gets each notice as JSON by POST. Empty: none.
     pub webhook: String,
     /// How long one mail, or one POST, may take: 1s to 10m.
@@ -27,6 +29,7 @@ impl Default for Config {
         Self {
             mail_server: MailServer::default(),
             mail_from: "portolan@localhost".to_owned(),
+            operators: Vec::new(),
             webhook: String::new(),
             timeout: SignedDuration::from_secs(30),
         }

@@ -34,6 +34,8 @@ pub enum Event {
     Disabled,
     /// They switched it on again.
     ReEnabled,
+    /// A budget of bytes from CDNs and the fallback is spent, or nearly. It is about no host.
+    Budget,
 }
 
 /// What to say of a certificate that lasts so many whole days; it is over when these are less than 0.
@@ -46,13 +48,14 @@ pub fn certificate_warning(days: i64) -> String {
     }
 }
 
-/// What is to be told of a host. As JSON it is what the webhook gets.
+/// What is to be told, mostly of a host. As JSON it is what the webhook gets.
 #[derive(Clone, Debug, Serialize)]
 pub struct Notice {
     /// What has happened.
     pub event: Event,
-    /// To whom.
-    pub host: HostName,
+    /// To whom; `None` when it is about no host.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub host: Option<HostName>,
     /// When.
     pub at: Timestamp,
     /// Why, or what has changed; may be empty.
@@ -79,8 +82,14 @@ impl Notice {
             Event::OptedOut => "carries less",
             Event::Disabled => "was disabled",
             Event::ReEnabled => "was enabled again",
+            Event::Budget => "has spent its budget, or nearly",
         };
-        format!("{} {what}", self.host)
+        format!("{} {what}", self.about())
+    }
+
+    /// Whom it is about, for mails and the log.
+    pub fn about(&self) -> &str {
+        self.host.as_ref().map_or("the fallback", HostName::as_str)
     }
 
     /// The mail. What mirrors sent is in it, so control characters go.
@@ -96,8 +105,13 @@ impl Notice {
             Event::Added | Event::Changed | Event::OptedOut | Event::ReEnabled => {
                 "Clients are sent to it for what the crawler finds there."
             }
+            Event::Budget => "Clients are answered as before: nothing is switched off by it.",
         };
-        let mut text = format!("The mirror {} {}\n\n", self.subject(), self.at.strftime("(%F %T UTC)."));
+        let (article, why) = match self.host {
+            Some(_) => ("The mirror ", "a contact of this mirror"),
+            None => ("To the operators: ", "in `notice.operators`"),
+        };
+        let mut text = format!("{article}{} {}\n\n", self.subject(), self.at.strftime("(%F %T UTC)."));
         text.push_str(what);
         text.push('\n');
         if !self.reason.is_empty() {
@@ -124,7 +138,7 @@ impl Notice {
                 ));
             }
         }
-        text.push_str("\nYou get this because your address is a contact of this mirror.\n");
+        text.push_str(&format!("\nYou get this because your address is {why}.\n"));
         text.replace(|it: char| it.is_control() && it != '\n', "\u{fffd}")
     }
 }
@@ -143,7 +157,7 @@ mod tests {
     fn a_mail_says_what_happened_and_why() {
         let notice = Notice {
             event: Event::Off,
-            host: "m1.example.org".parse().unwrap(),
+            host: "m1.example.org".parse().ok(),
             at: "2026-11-21T12:00:00Z".parse().unwrap(),
             reason: "not reached by 4 crawls in a row; \x1b[2Jno answer".into(),
             log: (0..52).map(|it| format!("line {it}")).collect(),
@@ -172,5 +186,29 @@ mod tests {
         let json = serde_json::to_value(&notice).unwrap();
         assert_eq!((&json["event"], &json["host"]), (&"off".into(), &"m1.example.org".into()));
         assert!(json.get("contacts").is_none(), "addresses are nobody else's business");
+    }
+
+    #[test]
+    fn a_budget_is_about_no_host() {
+        let notice = Notice {
+            event: Event::Budget,
+            host: None,
+            at: "2026-11-21T12:00:00Z".parse().unwrap(),
+            reason: "80 % of the day's budget".into(),
+            log: Vec::new(),
+            repair: Vec::new(),
+            contacts: Vec::new(),
+        };
+        insta::assert_snapshot!(notice.body(), @r"
+        To the operators: the fallback has spent its budget, or nearly (2026-11-21 12:00:00 UTC).
+
+        Clients are answered as before: nothing is switched off by it.
+
+        Reason: 80 % of the day's budget
+
+        You get this because your address is in `notice.operators`.
+        ");
+        let json = serde_json::to_value(&notice).unwrap();
+        assert!(json["event"] == "budget" && json.get("host").is_none(), "{json}");
     }
 }

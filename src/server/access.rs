@@ -12,6 +12,7 @@ use actix_web::{
 
 use super::state::State;
 use crate::{
+    database::statistics::Way,
     mirror::Country,
     mirrorlist::{self, Class},
 };
@@ -64,6 +65,8 @@ pub(super) struct Trace {
     pub(super) country: Option<Country>,
     pub(super) class: Option<Class>,
     pub(super) host: Option<String>,
+    /// How it was answered, and with how many bytes, as statistics have it.
+    pub(super) counted: Option<(Way, u64)>,
 }
 
 /// Counts the request and writes its line.
@@ -78,9 +81,14 @@ pub(super) async fn log(
     let response = next.call(request).await?;
     let trace = response.request().extensions().get::<Trace>().cloned().unwrap_or_default();
     let decision = trace.decision.unwrap_or(Decision::Refused).as_str();
-    let whole = state.is_some_and(|it| it.whole_addresses);
+    let whole = state.as_ref().is_some_and(|it| it.whole_addresses);
     let client = trace.address.or(peer).map(|it| if whole { it } else { mirrorlist::network(it) });
     metrics::counter!("portolan_requests_total", "decision" => decision).increment(1);
+    if let (Some((way, bytes)), Some(state)) = (trace.counted, &state)
+        && (response.status().is_success() || response.status().is_redirection())
+    {
+        state.notes.tally.add(way, bytes, trace.country);
+    }
     tracing::info!(
         target: "portolan::access",
         decision,

@@ -12,9 +12,10 @@ use super::{
     error::RegistryError,
     range::Ranges,
     registry::{ContentDigest, named},
-    state::decided,
+    state::{counted, decided},
 };
 use crate::{
+    database::statistics::Way,
     mirror::{HostUrl, blob_path},
     mirrorlist::rows::BlobRow,
     oci::RepositoryName,
@@ -47,7 +48,7 @@ impl Fallback {
         blob: &BlobRow,
         ranges: &Ranges,
     ) -> Result<HttpResponse, RegistryError> {
-        let digest = blob.name();
+        let (digest, bytes) = (blob.name(), ranges.bytes(blob.size));
         let redirect = |location: String| {
             HttpResponse::Found()
                 .insert_header((LOCATION, location))
@@ -57,15 +58,18 @@ impl Fallback {
         };
         if let Some(url) = &self.url {
             decided(request, Decision::FallbackUrl);
+            counted(request, Way::FallbackUrl, bytes);
             return Ok(redirect(format!("{url}/{}", blob_path(&digest))));
         }
         if let Some(file) = self.open(blob).await {
             decided(request, Decision::FallbackTree);
+            counted(request, Way::FallbackTree, bytes);
             let file = Source::File(Arc::new(file));
             return Ok(named(blob, blob_body::respond(request.method(), file, blob.size, ranges)));
         }
         if let Some(origin) = &self.origin {
             decided(request, Decision::FallbackOrigin);
+            counted(request, Way::FallbackOrigin, bytes);
             return Ok(redirect(format!("{origin}/v2/{name}/blobs/{digest}")));
         }
         Err(RegistryError::Unavailable)

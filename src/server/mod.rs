@@ -23,6 +23,7 @@ mod sent;
 mod serials;
 mod stand_in;
 mod state;
+mod statistics;
 mod status;
 mod tls;
 mod traffic;
@@ -49,7 +50,7 @@ pub use stand_in::{StandIn, StandInAnswer};
 pub use tls::TlsError;
 
 use crate::{
-    database::{self, Database},
+    database::{self, Database, statistics::StatisticsConfig},
     geoip::{self, GeoIp},
     mirror::HostUrl,
     mirrorlist::PublishRules,
@@ -91,6 +92,8 @@ pub struct Settings {
     pub origin: Option<HostUrl>,
     /// Of each category: when a tag that moved is answered anew.
     pub publish: PublishRules,
+    /// `[statistics]`
+    pub statistics: StatisticsConfig,
     /// Dice: makes the repeat memory unforeseeable.
     pub seed: u64,
 }
@@ -196,7 +199,7 @@ pub async fn serve(
 
     let crawls = Data::new(pages::Crawls::new(database.clone()));
     let public = start_public(listeners, config, state.clone(), reports, crawls, office)?;
-    let management = start_management(management, state.clone(), recorder)?;
+    let management = start_management(management, state.clone(), recorder, settings.statistics)?;
     let (refused, refusal) = tokio::sync::oneshot::channel();
     let (stop_notes, note_keeper) =
         start_note_keeper(database.clone(), state.clone(), settings.seed.cast_signed());
@@ -407,8 +410,13 @@ fn start_management(
     socket: TcpListener,
     state: Data<State>,
     recorder: Data<PrometheusHandle>,
+    statistics: StatisticsConfig,
 ) -> Result<Server, ServeError> {
-    let app = move || App::new().app_data(state.clone()).app_data(recorder.clone()).configure(status::routes);
+    let statistics = Data::new(statistics);
+    let app = move || {
+        let app = App::new().app_data(state.clone()).app_data(recorder.clone());
+        app.app_data(statistics.clone()).configure(status::routes)
+    };
     Ok(HttpServer::new(app).workers(1).disable_signals().shutdown_timeout(1).listen(socket)?.run())
 }
 

@@ -4,18 +4,22 @@
 use std::{
     collections::BTreeSet,
     sync::{
-        Mutex, PoisonError,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU32, AtomicU64, Ordering::Relaxed},
         mpsc::{Receiver, RecvTimeoutError},
     },
     time::{Duration, Instant},
 };
 
+use arc_swap::ArcSwapOption;
 use jiff::Timestamp;
 
-use super::{experience::Experiences, traffic::Counters};
+use super::{
+    experience::Experiences,
+    statistics::{Pending, Tally, Watched},
+};
 use crate::{
-    database::{self, Connection, Database, demand, experience, probe, suspicion, traffic},
+    database::{self, Connection, Database, demand, experience, probe, suspicion},
     mirror::HostCategoryUrlId,
     mirrorlist::{Client, Offer},
 };
@@ -26,8 +30,8 @@ const STORE: Duration = Duration::from_secs(1);
 /// So many times of these, counts are stored once.
 const COUNTS: u32 = 10;
 
-/// An hour in seconds.
-const HOUR: i64 = 60 * 60;
+/// So many times of these, it is looked what all servers counted together.
+const WATCH: u32 = 60;
 
 /// So many URLs are told apart (512 KiB). Rows are numbered one after another, so two share a place only
 /// when there are more; then one of them counts as idle.
@@ -52,7 +56,9 @@ pub(super) struct Notes {
     redirects: Box<[AtomicU64]>,
     /// URLs that clients came back from, and the number of the blob they wanted.
     suspicions: Mutex<BTreeSet<(HostCategoryUrlId, u32)>>,
-    traffic: Counters,
+    pub(super) tally: Tally,
+    /// `None` until the database was asked.
+    pub(super) watched: ArcSwapOption<Watched>,
     experiences: Experiences,
     /// The numbers of blobs that clients asked for; 0 is none.
     demand: Box<[AtomicU32]>,
@@ -64,7 +70,8 @@ impl Notes {
         Self {
             redirects,
             suspicions: Mutex::default(),
-            traffic: Counters::default(),
+            tally: Tally::default(),
+            watched: ArcSwapOption::empty(),
             experiences: Experiences::default(),
             demand: (0..DEMAND_PLACES).map(|_| AtomicU32::new(0)).collect(),
         }
@@ -72,7 +79,7 @@ impl Notes {
 
     /// A client was just sent to a host for so many bytes.
     pub(super) fn redirected(&self, offer: &Offer<'_>, bytes: u64) {
-        self.traffic.add(offer, bytes);
+        self.tally.sent(offer, bytes);
         self.used(offer.url.id);
     }
 
@@ -147,39 +154,51 @@ impl Notes {
     }
 
     /// Stores what was counted, under the name of this server.
-    fn store_counts(&self, database: &Database, server: i64) -> Result<(), database::Error> {
+    fn store_counts(
+        &self,
+        database: &Database,
+        server: i64,
+        pending: &mut Pending,
+    ) -> Result<(), database::Error> {
         let now = Timestamp::now();
         let (began_at, seen) = self.experiences.list(now.as_second());
-        let traffic = self.traffic.take();
-        if traffic.is_empty() && seen.is_empty() {
+        pending.take(&self.tally, now);
+        if pending.is_empty() && seen.is_empty() {
             return Ok(());
         }
-        let second = |it: i64| Timestamp::from_second(it).unwrap_or(now).into();
-        let hour = second(now.as_second().div_euclid(HOUR) * HOUR);
+        let began_at = Timestamp::from_second(began_at).unwrap_or(now).into();
         let store = |connection: &mut Connection| {
-            traffic::add(connection, hour, &traffic)?;
-            experience::store(connection, server, second(began_at), &seen)
+            pending.store(connection)?;
+            experience::store(connection, server, began_at, &seen)
         };
-        database.write_log(store)
+        database.write_log(store)?;
+        pending.clear();
+        Ok(())
+    }
+
+    fn watch(&self, database: &Database) -> Result<(), database::Error> {
+        self.watched.store(Some(Arc::new(Watched::find(database, Timestamp::now())?)));
+        Ok(())
     }
 
     /// Stores notes until told to stop, and what was counted once more then. A fault is logged when it comes and
     /// when it goes. The server's number tells its counts from those of others.
     pub(super) fn keep(&self, database: &Database, server: i64, stop: &Receiver<()>) {
-        let (mut is_failing, mut told) = (false, Told::default());
+        let (mut is_failing, mut told, mut pending) = (false, Told::default(), Pending::default());
         for turn in 1u32.. {
             let is_last = stop.recv_timeout(STORE) != Err(RecvTimeoutError::Timeout);
             if is_last && is_failing {
                 return;
             }
             let counts = if is_last || turn.is_multiple_of(COUNTS) {
-                self.store_counts(database, server)
+                self.store_counts(database, server, &mut pending)
             } else {
                 Ok(())
             };
-            match self.store(database, &mut told).and(counts) {
+            let watch = if turn % WATCH == 1 { self.watch(database) } else { Ok(()) };
+            match self.store(database, &mut told).and(counts).and(watch) {
                 Err(error) if !is_failing => {
-                    tracing::warn!(%error, "where clients are sent cannot be stored, and is dropped");
+                    tracing::warn!(%error, "where clients are sent cannot be stored, and is dropped; counts wait");
                     is_failing = true;
                 }
                 Ok(()) if is_failing => {

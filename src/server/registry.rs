@@ -16,11 +16,12 @@ use super::{
     lists, mirrorlist,
     peer::Peer,
     range::Ranges,
-    state::{Current, State, decided, now, trace},
+    state::{Current, State, counted, decided, now, trace},
 };
 use crate::{
+    database::statistics::Way,
     metalink,
-    mirror::blob_path,
+    mirror::{HostKind, blob_path},
     mirrorlist::{Answer, Attempt, Offer, Start, Wanted, choose, find_given, rows::BlobRow},
     oci::{Digest, DistributionPath, Reference, RepositoryName},
 };
@@ -95,6 +96,11 @@ fn manifest(
     reference: &Reference,
 ) -> Result<HttpResponse, RegistryError> {
     let blob = current.snapshot.find_manifest(name, reference)?;
+    let way = match reference {
+        Reference::Tag(_) => Way::Tag,
+        Reference::Digest(_) => Way::Digest,
+    };
+    counted(request, way, 0);
     if let Some(version) = accepted_metalink(request.headers()) {
         return mirrorlist::metalink(request, state, current, peer, name, blob, version);
     }
@@ -160,6 +166,7 @@ async fn blob(
     let ranges = asked_ranges(request.headers(), &blob.name());
     if let Some(body) = read_body(current, blob)? {
         decided(request, Decision::Body);
+        counted(request, Way::Body, ranges.bytes(blob.size));
         let body = Source::Memory(body);
         return Ok(named(blob, blob_body::respond(request.method(), body, blob.size, &ranges)));
     }
@@ -180,6 +187,8 @@ async fn blob(
             let bytes = ranges.bytes(blob.size);
             state.sent.add(offer.host, bytes, client.at);
             state.notes.redirected(&offer, bytes);
+            let is_cdn = offer.host.kind == HostKind::Cdn;
+            counted(request, if is_cdn { Way::Cdn } else { Way::Mirror }, bytes);
             if (attempt, ranges.start()) == (Attempt::Place(0), Start::Beginning) {
                 state.notes.began(&offer, &client);
             }

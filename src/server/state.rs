@@ -18,7 +18,7 @@ use super::{
     sent::Sent,
 };
 use crate::{
-    database::Time,
+    database::{Time, statistics::Way},
     geoip::GeoIp,
     metalink::RESOURCES_LIMIT,
     mirror::{Country, Scheme},
@@ -226,4 +226,9 @@ pub(super) fn trace(request: &HttpRequest, note: impl FnOnce(&mut Trace)) {
 /// Notes the decision for the log.
 pub(super) fn decided(request: &HttpRequest, decision: Decision) {
     trace(request, |it| it.decision = Some(decision));
+}
+
+/// Notes for the statistics how the request is answered: with so many bytes, here or elsewhere.
+pub(super) fn counted(request: &HttpRequest, way: Way, bytes: u64) {
+    trace(request, |it| it.counted = Some((way, bytes)));
 }

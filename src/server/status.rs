@@ -11,8 +11,18 @@ use jiff::{SignedDuration, Timestamp};
 use metrics_exporter_prometheus::PrometheusHandle;
 use serde::Serialize;
 
-use super::state::State;
-use crate::database::probe::SILENCE;
+use super::{
+    state::{Current, State, now},
+    statistics::UNUSED,
+};
+use crate::{
+    database::{probe::SILENCE, statistics::StatisticsConfig},
+    mirror::{HostKind, Serial},
+    mirrorlist::{
+        Snapshot, Standing,
+        rows::{CategoryRow, HostRow},
+    },
+};
 
 /// The routes of the management address.
 pub(super) fn routes(config: &mut ServiceConfig) {
@@ -104,7 +114,11 @@ fn parts(state: &State) -> BTreeMap<&'static str, Part> {
     parts.map(|((name, generation), at)| (name, Part { generation, age_seconds: age(at) })).collect()
 }
 
-async fn render_metrics(state: Data<State>, recorder: Data<PrometheusHandle>) -> impl Responder {
+async fn render_metrics(
+    state: Data<State>,
+    recorder: Data<PrometheusHandle>,
+    statistics: Data<StatisticsConfig>,
+) -> impl Responder {
     for (name, part) in parts(&state) {
         metrics::gauge!("portolan_snapshot_age_seconds", "part" => name).set(part.age_seconds as f64);
         metrics::gauge!("portolan_snapshot_generation", "part" => name).set(part.generation as f64);
@@ -115,9 +129,63 @@ async fn render_metrics(state: Data<State>, recorder: Data<PrometheusHandle>) ->
     let current = state.current();
     let up = if current.database_fault().is_none() { 1.0 } else { 0.0 };
     metrics::gauge!("portolan_database_up").set(up);
+    render_watched(&state, &current, &statistics);
+    for (category, of) in rate_categories(&current.snapshot) {
+        let gauge = |name: &'static str| metrics::gauge!(name, "category" => category.clone());
+        gauge("portolan_category_serial").set(of.serial as f64);
+        gauge("portolan_category_hosts").set(of.hosts as f64);
+        gauge("portolan_category_hosts_whole").set(of.whole as f64);
+    }
     metrics::gauge!("portolan_hosts").set(current.snapshot.hosts.list().len() as f64);
     metrics::gauge!("portolan_blobs").set(current.snapshot.content.rows().blobs.len() as f64);
     HttpResponse::Ok().insert_header((CONTENT_TYPE, "text/plain; version=0.0.4")).body(recorder.render())
+}
+
+/// What all servers counted together: the budgets, if there are any, and hosts that are of no use.
+fn render_watched(state: &State, current: &Current, config: &StatisticsConfig) {
+    let Some(watched) = state.notes.watched.load_full() else { return };
+    let spent = watched.spent;
+    let periods =
+        [("day", spent.day, config.budget_per_day), ("month", spent.month, config.budget_per_month)];
+    for (period, spent, budget) in periods {
+        metrics::gauge!("portolan_budget_spent_bytes", "period" => period).set(spent as f64);
+        metrics::gauge!("portolan_budget_bytes", "period" => period).set(budget as f64);
+    }
+    let (snapshot, at) = (&current.snapshot, now());
+    let is_unused = |it: &&HostRow| {
+        let is_old = it.clean_since <= at - UNUSED.as_secs();
+        let is_good = snapshot.standing(it, at) <= Standing::Behind;
+        !it.private && is_old && is_good && !watched.used.contains(&it.id)
+    };
+    let unused = snapshot.hosts.list().iter().filter(is_unused).count();
+    metrics::gauge!("portolan_hosts_unused").set(unused as f64);
+}
+
+/// How far the newest state of a category has come.
+struct Spread {
+    serial: Serial,
+    /// That are switched on, and carry it.
+    hosts: usize,
+    /// That hold all of it.
+    whole: usize,
+}
+
+fn rate_categories(snapshot: &Snapshot) -> BTreeMap<String, Spread> {
+    let categories = snapshot.content.list_categories();
+    let new = |it: &CategoryRow| Spread { serial: it.serial, hosts: 0, whole: 0 };
+    let mut rated: BTreeMap<_, _> = categories.map(|(it, _)| (it.name.clone(), new(it))).collect();
+    for host in snapshot.hosts.list().iter().filter(|it| it.kind == HostKind::Static) {
+        if snapshot.standing(host, now()) == Standing::Off {
+            continue;
+        }
+        for share in snapshot.shares(host) {
+            if let Some(spread) = rated.get_mut(&share.category.name) {
+                spread.hosts += 1;
+                spread.whole += usize::from(share.held == share.of);
+            }
+        }
+    }
+    rated
 }
 
 #[cfg(test)]

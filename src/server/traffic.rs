@@ -22,6 +22,7 @@ pub(super) struct Counters(Box<[Counter]>);
 struct Counter {
     /// The host's row; 0 is none.
     host: AtomicU64,
+    requests: AtomicU64,
     bytes: AtomicU64,
     own: AtomicU64,
     others: AtomicU64,
@@ -40,6 +41,7 @@ impl Counters {
         let counter = &self.0[id as usize % PLACES];
         let Demand { own, others } = Demand::of(offer, bytes);
         counter.host.store(id, Relaxed);
+        counter.requests.fetch_add(1, Relaxed);
         counter.bytes.fetch_add(bytes, Relaxed);
         counter.own.fetch_add(own, Relaxed);
         counter.others.fetch_add(others, Relaxed);
@@ -47,11 +49,12 @@ impl Counters {
 
     /// What was counted since the last time.
     pub(super) fn take(&self) -> BTreeMap<HostId, Traffic> {
-        let counted = self.0.iter().filter(|it| it.bytes.load(Relaxed) != 0);
+        let counted = self.0.iter().filter(|it| it.requests.load(Relaxed) != 0);
         let take = |it: &Counter| {
             let demand = Demand { own: it.own.swap(0, Relaxed), others: it.others.swap(0, Relaxed) };
             let host = HostId(it.host.load(Relaxed).cast_signed());
-            (host, Traffic { bytes: it.bytes.swap(0, Relaxed), demand })
+            let (requests, bytes) = (it.requests.swap(0, Relaxed), it.bytes.swap(0, Relaxed));
+            (host, Traffic { requests, bytes, demand })
         };
         counted.map(take).collect()
     }

@@ -4,10 +4,16 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use portolan::{
-    database::{Connection, Part, country, experience, host, traffic},
+    database::{
+        Connection, Part, Time, country, experience, host,
+        statistics::{self, Count, Period, Way},
+        traffic,
+    },
     mirror::{HostId, Region, blob_path},
     mirrorlist::{Experience, Networks},
 };
+
+use reqwest::Method;
 
 use crate::{
     http::new_client,
@@ -44,6 +50,59 @@ fn a_host_with_too_many_clients_gets_fewer() {
         println!("few stayed after {took:?}");
         world.database.replace_kept(&[].into()).unwrap();
         wait(Duration::from_secs(10), "all come back", || sent_to_a(world, 100) >= 5);
+    });
+}
+
+#[test]
+fn what_is_answered_is_counted_by_way_and_day() {
+    on_both(|world| {
+        let images = &world.images;
+        let fill = |it: &mut Connection| {
+            country::set_netblock_country(it, &"198.18.0.0/15".parse().unwrap(), "DE".parse().unwrap())
+        };
+        world.database.write(Part::Hosts, fill).unwrap();
+        wait(Duration::from_secs(10), "the country", || {
+            world.http.get_as("198.18.7.9", "/which", &[]).text().contains("<dd>DE</dd>")
+        });
+        let get = |path: &str, headers: &[(&str, &str)], status| {
+            assert_eq!(world.http.get_as("198.18.7.9", path, headers).status, status, "{path}");
+        };
+        get("/v2/fedora/manifests/latest", &[], 200);
+        let head = world.http.send(Method::HEAD, "/v2/fedora/manifests/latest", &[]);
+        assert_eq!(head.status, 200);
+        get(&format!("/v2/fedora/manifests/{}", images.manifest.digest), &[], 200);
+        get("/v2/fedora/manifests/nope", &[], 404);
+        get(&world.blob(&images.small), &[], 200);
+        get(&world.blob(&images.large), &[("range", "bytes=0-99")], 302);
+        get(&world.blob(&images.large), &[("range", "bytes=0-99"), ("host", "direct.test")], 206);
+        get(&world.blob(&images.large), &[("range", "bytes=99999999-"), ("host", "direct.test")], 416);
+        let count = |requests, bytes| Count { requests, bytes };
+        let expected = [
+            (Way::Tag, count(2, 0)),
+            (Way::Digest, count(1, 0)),
+            (Way::Body, count(1, images.small.bytes.len() as u64)),
+            (Way::Mirror, count(1, 100)),
+            (Way::FallbackTree, count(1, 100)),
+        ];
+        let since = Time::from(Timestamp::now() - SignedDuration::from_hours(30));
+        let counted = |period| {
+            let found = world.database.read(|it| statistics::list(it, period, since)).unwrap();
+            found.into_values().next_back().unwrap_or_default()
+        };
+        wait(STORED_WITHIN, "stored", || counted(Period::Day) == expected.into());
+        assert_eq!(counted(Period::Hour), expected.into());
+        let countries = world.database.read(|it| statistics::list_countries(it, since)).unwrap();
+        assert_eq!(
+            countries,
+            [("DE".parse().unwrap(), count(1, 100))].into(),
+            "the direct endpoint asks not where"
+        );
+        let metrics = world.http.fetch(Method::GET, &format!("{}/metrics", world.http.management), &[]);
+        for name in
+            ["portolan_bytes_total{way=\"mirror\"} ", "portolan_category_hosts{category=\"fedora\"} 8"]
+        {
+            assert!(metrics.text().contains(name), "{name}: {}", metrics.text());
+        }
     });
 }
 

@@ -175,6 +175,7 @@ pub(crate) fn settings(folder: &Path) -> Settings {
         tree: tree(folder),
         origin: None,
         publish: Default::default(),
+        statistics: Default::default(),
         seed: 1,
     }
 }

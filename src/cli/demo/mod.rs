@@ -102,6 +102,7 @@ fn settings(world: &World, port: u16) -> Settings {
         tree: Tree::open(world.tree()),
         origin: None,
         publish: Default::default(),
+        statistics: Default::default(),
         seed: seed(),
     }
 }

@@ -1,0 +1,36 @@
+-- What servers answered clients, by way, in an hour or a day (UTC). No answer depends on it.
+CREATE TABLE way_traffic (
+    way TEXT NOT NULL,
+    period TEXT NOT NULL CHECK (period IN ('hour', 'day')),
+    began_at TIMESTAMP NOT NULL,
+    requests BIGINT NOT NULL,
+    bytes BIGINT NOT NULL,
+    PRIMARY KEY (period, began_at, way)
+);
+
+-- What clients of a country were sent to fetch in a day.
+CREATE TABLE country_traffic (
+    country TEXT NOT NULL,
+    day TIMESTAMP NOT NULL,
+    requests BIGINT NOT NULL,
+    bytes BIGINT NOT NULL,
+    PRIMARY KEY (day, country)
+);
+
+-- What clients were sent to a host to fetch in a day; `host_traffic` has the hours.
+CREATE TABLE host_day_traffic (
+    host_id BIGINT NOT NULL REFERENCES host (id) ON DELETE CASCADE,
+    day TIMESTAMP NOT NULL,
+    requests BIGINT NOT NULL,
+    bytes BIGINT NOT NULL,
+    PRIMARY KEY (host_id, day)
+);
+CREATE INDEX host_day_traffic_day ON host_day_traffic (day);
+
+-- So many percent of a period's budget were spent, and that was told.
+CREATE TABLE budget_alert (
+    period TEXT NOT NULL CHECK (period IN ('day', 'month')),
+    began_at TIMESTAMP NOT NULL,
+    percent BIGINT NOT NULL,
+    PRIMARY KEY (period, began_at, percent)
+);
