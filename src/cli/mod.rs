@@ -24,6 +24,7 @@ mod run;
 mod scan;
 mod serve;
 mod site;
+mod statistics;
 mod suggestion;
 mod table;
 
@@ -89,6 +90,8 @@ enum Command {
     Import(import::Command),
     /// Say which mirrors a client gets for an image, and why not the others
     Explain(explain::Options),
+    /// What clients were answered, and from where: by day, by mirror, by country
+    Statistics(statistics::Options),
     /// Bring an image from the mirrors to disk, whatever some of them do
     ///
     /// Exit codes: 0: the image is there, every byte verified. 1: something failed, as the message says. 2: wrong
@@ -191,6 +194,7 @@ async fn dispatch(command: Command, config: Config) -> anyhow::Result<ExitCode> 
         Command::Country(noun) => done(country::run(noun.command, &open_database(&config)?, noun.json)),
         Command::Import(command) => import::run(command, &config).await,
         Command::Explain(options) => explain::run(&options, &config),
+        Command::Statistics(options) => done(statistics::run(&options, &config, &open_database(&config)?)),
         Command::Pull(options) => pull::run(&options, &config).await,
         Command::Agent(options) => agent::run(options, &config).await,
         Command::Demo(options) => demo::run(options).await.map(|()| ExitCode::SUCCESS),
