@@ -198,7 +198,8 @@ pub async fn serve(
     let reports = Data::new(Reports::new(database.clone(), config.report_max_age));
 
     let crawls = Data::new(pages::Crawls::new(database.clone()));
-    let public = start_public(listeners, config, state.clone(), reports, crawls, office)?;
+    let figures = Data::new(pages::Figures::new(database.clone()));
+    let public = start_public(listeners, config, state.clone(), reports, crawls, figures, office)?;
     let management = start_management(management, state.clone(), recorder, settings.statistics)?;
     let (refused, refusal) = tokio::sync::oneshot::channel();
     let (stop_notes, note_keeper) =
@@ -346,6 +347,7 @@ fn start_public(
     state: Data<State>,
     reports: Data<Reports>,
     crawls: Data<pages::Crawls>,
+    figures: Data<pages::Figures>,
     office: Option<Data<desk::Office>>,
 ) -> Result<Server, ServeError> {
     let overview = Data::new(pages::OverviewCache::default());
@@ -377,6 +379,7 @@ fn start_public(
             .app_data(reports.clone())
             .app_data(overview.clone())
             .app_data(crawls.clone())
+            .app_data(figures.clone())
             .wrap(from_fn(access::log))
             .service(metalink)
             .service(mirrorlist)

@@ -1,7 +1,8 @@
 //! What people see in a browser: which images and mirrors there are, and which mirror they get. Plain HTML, made from the
-//! snapshot; only a mirror's own page asks the database, and does without if it must. Private hosts are on no page.
+//! snapshot; a mirror's own page and statistics ask the database, and do without if they must. Private hosts are on no page.
 
 mod category;
+mod figures;
 mod home;
 mod image;
 mod images;
@@ -9,6 +10,9 @@ mod map;
 mod mirror;
 mod mirrors;
 mod overview;
+mod plot;
+mod propagation;
+mod statistics;
 pub(super) mod text;
 mod which;
 
@@ -26,7 +30,7 @@ use super::{
     state::{State, decided},
 };
 use crate::{database, mirrorlist::Missing};
-pub(super) use {mirror::Crawls, overview::OverviewCache};
+pub(super) use {figures::Figures, mirror::Crawls, overview::OverviewCache};
 
 /// Nothing but our own style sheet, and forms that lead back to us.
 const POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; \
@@ -46,6 +50,8 @@ pub(super) fn routes(config: &mut ServiceConfig) {
         .service(resource("/categories/{category}", web::to(category::answer)))
         .service(resource("/images", web::to(images::answer)))
         .service(resource("/images/{image:.+}", web::to(image::answer)))
+        .service(resource("/propagation", web::to(propagation::answer)))
+        .service(resource("/statistics", web::to(statistics::answer)))
         .service(resource("/which", web::to(which::answer)))
         .service(resource(
             "/assets/style.css",

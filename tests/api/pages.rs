@@ -1,22 +1,29 @@
 //! What people see in a browser.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use portolan::{
     database::{
-        Connection, Part, country,
+        Connection, Part, Time, country,
         host::{self, HostChange},
         host_category, snapshot,
+        statistics::{self, Batch, Count, Period, Way},
         suspicion::{self, BlobFault, Settled},
+        traffic::Traffic,
     },
     mirror::{FileFault, blob_path},
+    mirrorlist::load::Demand,
 };
 use reqwest::Method;
 
 use crate::{
-    http::Answer,
-    world::{FULL, World, on_both},
+    http::{Answer, Http},
+    status::unreachable,
+    world::{ENGINES, FULL, Server, World, on_both, settings},
 };
 
 /// Where a change is seen.
@@ -61,9 +68,16 @@ fn check_page(page: &Answer) {
     assert_eq!(page.header("x-content-type-options"), "nosniff");
     let text = page.text();
     assert!(text.starts_with("<!DOCTYPE html>") && text.trim_end().ends_with("</html>"), "{text}");
-    for (one, other) in
-        [("<table", "</table>"), ("<tr", "</tr>"), ("<ul", "</ul>"), ("<div", "</div>"), ("<dl", "</dl>")]
-    {
+    for (one, other) in [
+        ("<table", "</table>"),
+        ("<tr", "</tr>"),
+        ("<ul", "</ul>"),
+        ("<div", "</div>"),
+        ("<dl", "</dl>"),
+        ("<svg", "</svg>"),
+        ("<figure", "</figure>"),
+        ("<g>", "</g>"),
+    ] {
         assert_eq!(text.matches(one).count(), text.matches(other).count(), "{one}");
     }
     assert!(!text.contains("style=") && !text.contains("<script"), "{text}");
@@ -127,6 +141,102 @@ fn mirrors_are_listed_and_filtered_and_private_ones_are_nobodys_business() {
             }
         }
     });
+}
+
+#[test]
+fn what_clients_got_is_shown_by_day_and_mirror_and_country() {
+    on_both(|world| {
+        let ids: BTreeMap<_, _> = world
+            .database
+            .read(host::list)
+            .unwrap()
+            .into_iter()
+            .map(|it| (it.name.to_string(), it.id))
+            .collect();
+        let traffic = |requests, bytes| Traffic { requests, bytes, demand: Demand::default() };
+        let count = |requests, bytes| Count { requests, bytes };
+        let batch = Batch {
+            ways: [
+                (Way::Tag, count(1_234, 0)),
+                (Way::Mirror, count(5, 6_000_000_000)),
+                (Way::Cdn, count(1, 1_000_000_000)),
+                (Way::FallbackTree, count(2, 1_000_000_000)),
+            ]
+            .into(),
+            hosts: [(ids["a"], traffic(4, 4_000_000_000)), (ids["secret"], traffic(1, 2_000_000_000))].into(),
+            countries: [("DE".parse().unwrap(), count(8, 8_000_000_000))].into(),
+        };
+        for days in [0, 89, 90] {
+            let hour = Time::from(Timestamp::now() - SignedDuration::from_hours(24 * days));
+            world.database.write_log(|it| statistics::add(it, Period::Hour.began(hour), &batch)).unwrap();
+        }
+        let all = page(world, "/statistics");
+        for part in [
+            "<dt>Pulls in 30 days</dt><dd>1,234</dd>",
+            "<dt>Bytes in 30 days</dt><dd>8.0 GB</dd>",
+            "<dt>From mirrors</dt><dd>75 %</dd>",
+            "At most 1,234 on one day.",
+            "At most 8.0 GB on one day.",
+            "<td class=\"number\">6.0 GB</td><td class=\"number\">1.0 GB</td><td class=\"number\">1.0 GB</td><td class=\"number\">75 %</td>",
+            "<a href=\"/mirrors/a\">a</a></th><td class=\"number\">4.0 GB</td><td class=\"number\">50 %</td><td class=\"number\">4</td>",
+            "<th scope=\"row\">DE</th><td class=\"number\">8.0 GB</td><td class=\"number\">100 %</td><td class=\"number\">8</td>",
+        ] {
+            assert!(all.text().contains(part), "{part} is not in {}", all.text());
+        }
+        assert_eq!(
+            all.text().matches("<path class=\"bar one\"").count(),
+            2 * 2 + 1,
+            "two days of 90, and the legend"
+        );
+        assert!(!all.text().contains("secret") && !all.text().contains("2.0 GB"), "{}", all.text());
+        let mirrors = page(world, "/mirrors");
+        assert!(
+            mirrors.text().contains("aria-label=\"at most 4.0 GB on one of 30 days\""),
+            "{}",
+            mirrors.text()
+        );
+        let mirror = page(world, "/mirrors/a");
+        assert!(
+            mirror.text().contains("4.0 GB by 4 redirects") && mirror.text().contains("sent-description")
+        );
+    });
+}
+
+#[test]
+fn how_fast_mirrors_come_to_new_content_is_shown() {
+    on_both(|world| {
+        let spread = page(world, "/propagation");
+        // The hosts of this world, private ones too, hold serial 1700000000 but for one.
+        for part in [
+            "which 8 hosts should hold",
+            "Serial 1700000000 has come to 7 of 8.",
+            "<td class=\"number\">7</td><td class=\"number\">87 %</td>",
+        ] {
+            assert!(spread.text().contains(part), "{part} is not in {}", spread.text());
+        }
+        assert!(spread.text().contains("<path class=\"line one\"") && !spread.text().contains("secret"));
+        let missing = world.http.get("/propagation?category=%3Cb%3E", &[]);
+        assert_eq!(missing.status, 404);
+        check_page(&missing);
+        assert!(missing.text().contains("There is no category &#60;b&#62; here."));
+    });
+}
+
+#[test]
+fn without_a_database_pages_go_without_statistics() {
+    for engine in ENGINES {
+        let World { server, database, folder, .. } = World::new(engine, |_| {});
+        drop(server);
+        let server = Server::start(settings(folder.path()), unreachable(&database, folder.path())).unwrap();
+        let http = Http::new(&server.addresses);
+        for path in ["/statistics", "/propagation", "/mirrors", "/mirrors/a"] {
+            let page = http.get(path, &[]);
+            check_page(&page);
+            assert_eq!(page.status, 200, "{path}");
+            let is_told = page.text().contains("The database cannot be asked now");
+            assert_eq!(is_told, path != "/mirrors", "{path}: {}", page.text());
+        }
+    }
 }
 
 #[test]

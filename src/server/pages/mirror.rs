@@ -7,9 +7,15 @@ use actix_web::{
 use askama::Template;
 use tokio::{sync::Semaphore, time::timeout};
 
-use super::{Frame, OverviewCache, PageError, SharedState, apart, page, text};
+use super::{
+    Figures, Frame, OverviewCache, PageError, SharedState, apart,
+    figures::Traffic,
+    page,
+    plot::{Caption, Column, Plot},
+    text,
+};
 use crate::{
-    database::{Connection, Database, QueryResult, crawl},
+    database::{Connection, Database, QueryResult, crawl, statistics::Count},
     mirror::{HostId, Reach},
     mirrorlist::rows::HostCategoryRow,
     notice::{REPAIR_HEAD, Repair},
@@ -39,9 +45,20 @@ struct MirrorPage {
     word: &'static str,
     bandwidth: String,
     categories: Vec<Carried>,
+    /// What clients were sent to fetch there; `None` when that is not known.
+    sent: Option<Sent>,
     /// What crawls found; `None` when the database cannot be asked.
     found: Option<Found>,
     repair_head: &'static str,
+}
+
+/// What clients were sent to fetch there lately.
+struct Sent {
+    bytes: String,
+    requests: String,
+    plot: Plot,
+    /// Newest first: a day, and bytes.
+    days: Vec<(String, String)>,
 }
 
 struct Carried {
@@ -86,6 +103,7 @@ pub(super) async fn answer(
     state: SharedState,
     cache: Data<OverviewCache>,
     crawls: Data<Crawls>,
+    figures: Data<Figures>,
 ) -> Result<HttpResponse, PageError> {
     let name = request.match_info().query("host").to_owned();
     let frame = Frame::new(&request, &state, "mirrors", &name)?;
@@ -94,6 +112,7 @@ pub(super) async fn answer(
     let host = current.snapshot.hosts.list().iter().find(|it| it.name == name && !it.private);
     let host = host.ok_or_else(missing)?.clone();
     let found = crawls.find(host.id).await;
+    let sent = figures.traffic().await.and_then(|it| Sent::find(&it, host.id));
     let snapshot = current.clone();
     let overview = apart(move || Ok(cache.get(&snapshot.snapshot, now()))).await?;
     let mirror = overview.mirrors.iter().find(|it| it.name == name);
@@ -106,6 +125,7 @@ pub(super) async fn answer(
     });
     let page_of = MirrorPage {
         categories: carried.collect(),
+        sent,
         word: mirror.map_or("unknown", |it| it.word()),
         country: host.country.map(|it| it.to_string()).unwrap_or_default(),
         bandwidth: host.bandwidth.map(text::count).unwrap_or_default(),
@@ -116,6 +136,34 @@ pub(super) async fn answer(
         repair_head: REPAIR_HEAD,
     };
     page(&request, &page_of)
+}
+
+impl Sent {
+    fn find(traffic: &Traffic, host: HostId) -> Option<Self> {
+        let (days, total) = traffic.of(host)?;
+        let name = |place: usize| traffic.day(days.len() - 1 - place);
+        let column = |(place, it): (usize, &Count)| {
+            let day = name(place);
+            let title = format!("{day}: {}", text::bytes(it.bytes));
+            Column { label: day[5..].to_owned(), title, values: vec![it.bytes] }
+        };
+        let columns: Vec<_> = days.iter().enumerate().map(column).collect();
+        let most = days.iter().map(|it| it.bytes).max().unwrap_or(0);
+        let description = format!(
+            "A bar for each of the last {} days. At most {} on one day.",
+            days.len(),
+            text::bytes(most)
+        );
+        let caption =
+            Caption { id: "sent", title: "Bytes per day that clients were sent here for", description };
+        let used = days.iter().enumerate().rev().filter(|it| it.1.requests > 0);
+        Some(Self {
+            bytes: text::bytes(total.bytes),
+            requests: text::count(total.requests),
+            plot: Plot::bars(caption, &["bytes"], &columns, text::bytes),
+            days: used.map(|(place, it)| (name(place), text::bytes(it.bytes))).collect(),
+        })
+    }
 }
 
 fn urls(opt_in: &HostCategoryRow) -> Vec<Url> {

@@ -2,9 +2,12 @@ use actix_web::{HttpRequest, HttpResponse, web::Data};
 use askama::Template;
 
 use super::{
-    Frame, OverviewCache, PageError, Part, SharedState, apart,
+    Figures, Frame, OverviewCache, PageError, Part, SharedState, apart,
+    figures::{RECENT, Traffic},
     overview::{Mirror, Overview},
-    page, parameter, text,
+    page, parameter,
+    plot::Spark,
+    statistics, text,
 };
 use crate::server::state::now;
 
@@ -12,6 +15,7 @@ use crate::server::state::now;
 #[template(path = "mirrors.html")]
 struct Mirrors {
     frame: Frame,
+    recent: i64,
     part: Part<Row>,
     countries: Vec<String>,
     categories: Vec<String>,
@@ -36,6 +40,9 @@ struct Row {
     bandwidth: String,
     crawled: String,
     reach: &'static str,
+    /// What clients were sent to fetch there lately, in words and as a picture.
+    bytes: String,
+    spark: Option<Spark>,
 }
 
 struct Carried {
@@ -49,6 +56,7 @@ pub(super) async fn answer(
     request: HttpRequest,
     state: SharedState,
     cache: Data<OverviewCache>,
+    figures: Data<Figures>,
 ) -> Result<HttpResponse, PageError> {
     let frame = Frame::new(&request, &state, "mirrors", "Mirrors")?;
     let named = |name| parameter(&request, name).unwrap_or_default();
@@ -59,13 +67,16 @@ pub(super) async fn answer(
         words: named("q").to_lowercase(),
     };
     let current = state.current();
+    let traffic = figures.traffic().await;
     let found = apart(move || {
         let overview = cache.get(&current.snapshot, now());
-        let rows: Vec<_> = overview.mirrors.iter().filter(|it| filter.takes(it)).map(Row::new).collect();
+        let row = |it| Row::new(it, traffic.as_deref());
+        let rows: Vec<_> = overview.mirrors.iter().filter(|it| filter.takes(it)).map(row).collect();
         Ok((rows, countries(&overview), categories(&overview), filter))
     });
     let (rows, countries, categories, filter) = found.await?;
-    page(&request, &Mirrors { frame, part: Part::cut(&request, rows), countries, categories, filter })
+    let part = Part::cut(&request, rows);
+    page(&request, &Mirrors { frame, recent: RECENT, part, countries, categories, filter })
 }
 
 impl Filter {
@@ -82,12 +93,13 @@ impl Filter {
 }
 
 impl Row {
-    fn new(mirror: &Mirror) -> Self {
+    fn new(mirror: &Mirror, traffic: Option<&Traffic>) -> Self {
         let carried = mirror.categories.iter().map(|it| Carried {
             category: it.category.clone(),
             url: it.url.clone(),
             percent: it.percent,
         });
+        let sent = traffic.and_then(|it| it.of(mirror.id));
         let crawled = mirror.crawled_at().map(|it| text::ago(it, now()));
         Self {
             name: mirror.name.clone(),
@@ -107,6 +119,8 @@ impl Row {
                 (false, true) => "http, IPv6",
                 (false, false) => "http",
             },
+            bytes: sent.map(|it| text::bytes(it.1.bytes)).unwrap_or_default(),
+            spark: sent.map(|it| statistics::spark(it.0)),
         }
     }
 }

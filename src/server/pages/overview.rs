@@ -1,7 +1,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::{
-    mirror::{CategoryId, Country, HostKind, Place, Reach, Scheme, Serial},
+    mirror::{CategoryId, Country, HostId, HostKind, Place, Reach, Scheme, Serial},
     mirrorlist::{Content, Snapshot, Standing, rows::HostRow},
 };
 
@@ -31,6 +31,7 @@ pub(super) struct Category {
 
 /// A public mirror.
 pub(super) struct Mirror {
+    pub(super) id: HostId,
     pub(super) name: String,
     pub(super) site: String,
     pub(super) country: Option<Country>,
@@ -99,6 +100,7 @@ impl Mirror {
             crawled_at: it.crawled_at,
         });
         Self {
+            id: host.id,
             name: host.name.clone(),
             site: host.site_name.clone(),
             country: host.country,

@@ -38,6 +38,18 @@ pub(in crate::server) fn ago(seconds: i64, now: i64) -> String {
     format!("{number} {unit} ago")
 }
 
+/// `3 hours`
+pub(super) fn duration(seconds: i64) -> String {
+    let (number, unit) = match seconds {
+        ..60 => (seconds, "second"),
+        60..7_200 => (seconds / 60, "minute"),
+        7_200..172_800 => (seconds / 3_600, "hour"),
+        _ => (seconds / 86_400, "day"),
+    };
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {unit}{plural}")
+}
+
 /// `2026-11-30 14:05 UTC`, of Unix seconds.
 pub(in crate::server) fn time(seconds: i64) -> String {
     let time = jiff::Timestamp::from_second(seconds);
@@ -58,6 +70,10 @@ mod tests {
             ["just now", "just now", "2 minutes ago", "119 minutes ago", "2 hours ago", "2 days ago"];
         assert_eq!(read, expected);
         assert_eq!(ago(10, 0), "just now", "clocks differ");
+        let read = [0, 1, 59, 60, 7_199, 7_200, 172_800].map(duration);
+        let expected =
+            ["0 seconds", "1 second", "59 seconds", "1 minute", "119 minutes", "2 hours", "2 days"];
+        assert_eq!(read, expected);
         assert_eq!(time(86_399), "1970-01-01 23:59 UTC");
     }
 }
