@@ -5,12 +5,14 @@ use clap::Subcommand;
 use serde::Serialize;
 
 use super::{
-    argument, explain,
+    argument, by_hand, explain,
     table::{self, Answer},
 };
 use crate::{
     database::{
-        Connection, Database, Part, QueryResult, Sha256, Time, content,
+        Connection, Database, Part, QueryResult, Sha256, Time,
+        audit::Subject,
+        content,
         crawl::{self, Holdings},
         host,
         repository_alias::{self, RepositoryAlias},
@@ -147,14 +149,16 @@ fn withdraw(
         bail!("{digest} is the blob `{{}}`, by which every mirror is asked whether it answers");
     }
     let now = jiff::Timestamp::now().into();
-    let row = database.write(Part::Hosts, |it| withdrawal::insert(it, hash, reason, legal, now))?;
+    let row = by_hand::change(database, Subject::Withdrawal(hash), |it| {
+        withdrawal::insert(it, hash, reason, legal, now)
+    })?;
     let known = if row.blob_id.is_some() { "" } else { "; nothing has this digest now" };
     tell_tree(database, tree, Answer::message(&format!("withdrew {digest}{known}"))?)
 }
 
 fn restore(database: &Database, tree: &Tree, digest: Digest) -> anyhow::Result<Answer> {
     let hash = hash(&digest)?;
-    if !database.write(Part::Hosts, |it| withdrawal::delete(it, hash))? {
+    if !by_hand::change(database, Subject::Withdrawal(hash), |it| withdrawal::delete(it, hash))? {
         bail!("{digest} is not withdrawn; `portolan content list` shows what is");
     }
     tell_tree(database, tree, Answer::message(&format!("{digest} is answered again, as far as it is there"))?)

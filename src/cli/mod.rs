@@ -1,7 +1,9 @@
 //! The command line. One file a command; each says what it prints to people and to programs.
 
+mod account;
 mod agent;
 mod argument;
+mod by_hand;
 mod category;
 mod changes;
 mod config;
@@ -81,6 +83,8 @@ enum Command {
     Netblock(Noun<netblock::Command>),
     /// What mirrors can opt in to
     Category(Noun<category::Command>),
+    /// Who may sign in at the desk, and keep which sites
+    Account(Noun<account::Command>),
     /// Content that is not to be answered: withdraw it everywhere, or publish a tag at once
     Content(Noun<content::Command>),
     /// Countries of networks, and continents of countries, over GeoIP and the map
@@ -187,6 +191,7 @@ async fn dispatch(command: Command, config: Config) -> anyhow::Result<ExitCode> 
             let rules = serve::publish_rules(&config);
             done(category::run(noun.command, &open_database(&config)?, &rules, noun.json))
         }
+        Command::Account(noun) => done(account::run(noun.command, &open_database(&config)?, noun.json)),
         Command::Content(noun) => {
             let tree = Tree::open(&config.tree);
             done(content::run(noun.command, &open_database(&config)?, &tree, noun.json))

@@ -6,12 +6,13 @@ use comfy_table::Table;
 use serde::Serialize;
 
 use super::{
-    argument, host,
+    argument, by_hand, host,
     table::{self, Answer},
 };
 use crate::{
     database::{
-        self, Database, Part,
+        self, Database,
+        audit::Subject,
         host::Host,
         host_netblock::{self, HostNetblock, HostNetblockChange},
     },
@@ -77,8 +78,10 @@ pub(super) fn answer(command: Command, database: &Database) -> anyhow::Result<An
     match command {
         Command::Add { host, netblock, name } => {
             let host = host::find_own(database, &host)?;
-            let row =
-                database.write(Part::Hosts, |it| host_netblock::insert(it, host.id, &netblock, &name))?;
+            let subject = Subject::Host(host.id);
+            let row = by_hand::change(database, subject, |it| {
+                host_netblock::insert(it, host.id, &netblock, &name)
+            })?;
             let message = format!("added {netblock} to {}", host.name);
             Ok(Answer::new(&view(&host, row))?.line(message))
         }
@@ -92,14 +95,15 @@ pub(super) fn answer(command: Command, database: &Database) -> anyhow::Result<An
             host::find_own(database, &host)?;
             let (host, row) = find(database, &host, &netblock)?;
             let change = HostNetblockChange { name: Some(name.clone()), netblock: None };
-            database.write(Part::Hosts, |it| host_netblock::update(it, row.id, &change))?;
+            let subject = Subject::Host(host.id);
+            by_hand::change(database, subject, |it| host_netblock::update(it, row.id, &change))?;
             let message = format!("changed {netblock} of {}", host.name);
             Ok(Answer::new(&view(&host, HostNetblock { name, ..row }))?.line(message))
         }
         Command::Remove { host, netblock } => {
             host::find_own(database, &host)?;
             let (host, row) = find(database, &host, &netblock)?;
-            database.write(Part::Hosts, |it| host_netblock::delete(it, row.id))?;
+            by_hand::change(database, Subject::Host(host.id), |it| host_netblock::delete(it, row.id))?;
             Ok(Answer::message(&format!("removed {netblock} from {}", host.name))?)
         }
     }

@@ -5,12 +5,14 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 
 use super::{
-    argument, imported, suggestion,
+    argument, by_hand, imported, suggestion,
     table::{self, Answer},
 };
 use crate::{
     database::{
-        Database, Part, Time, host,
+        Database, Time,
+        audit::Subject,
+        host,
         imported::{find_site, list_admins},
         site::{self, NewSite, Site, SiteChange},
     },
@@ -125,7 +127,7 @@ fn find_own(database: &Database, name: &SiteName) -> anyhow::Result<Site> {
 
 fn add(database: &Database, name: SiteName, url: Option<String>, private: bool) -> anyhow::Result<Answer> {
     let new = NewSite { name, org_url: url, private, created_at: jiff::Timestamp::now().into() };
-    let site = database.write(Part::Hosts, |it| site::insert(it, &new))?;
+    let site = by_hand::make(database, |it| site::insert(it, &new), |it| Subject::Site(it.id))?;
     let message = format!("added the site {}", site.name);
     Ok(Answer::new(&load(database, &site)?)?.line(message))
 }
@@ -171,14 +173,14 @@ fn change(database: &Database, site: &Site, edit: SiteEdit) -> anyhow::Result<An
         user_active: edit.user_active,
         admin_active: edit.admin_active,
     };
-    database.write(Part::Hosts, |it| site::update(it, site.id, &change))?;
+    by_hand::change(database, Subject::Site(site.id), |it| site::update(it, site.id, &change))?;
     let view = load(database, &find(database, &name)?)?;
     Ok(Answer::new(&view)?.line(format_args!("changed the site {name}")))
 }
 
 /// Looks for hosts and removes in one transaction: no host slips in between.
 fn remove(database: &Database, site: &Site, with_hosts: bool) -> anyhow::Result<Answer> {
-    let hosts = database.write(Part::Hosts, |it| {
+    let hosts = by_hand::change(database, Subject::Site(site.id), |it| {
         let hosts = host::list_of_site(it, site.id)?;
         if hosts.is_empty() || with_hosts {
             site::delete(it, site.id)?;

@@ -11,12 +11,19 @@ use super::Sha256;
 /// Random bytes of a secret: nobody can guess it.
 const BYTES: usize = 32;
 
+/// The fewest and most characters of a password: the least is above that of NIST SP 800-63B (5.1.1.2), and there is room
+/// for phrases.
+const PASSWORD: std::ops::RangeInclusive<usize> = 10..=200;
+
 /// Why no secret could be made.
 #[derive(Debug, thiserror::Error)]
 pub enum SecretError {
     /// The system gives no random numbers.
     #[error("the system's random numbers: {0}")]
     Dice(String),
+    /// The password is too short or too long.
+    #[error("{} to {} characters", PASSWORD.start(), PASSWORD.end())]
+    Length,
     /// The password cannot be hashed.
     #[error("hashing the password: {0}")]
     Hash(String),
@@ -32,6 +39,11 @@ pub fn new() -> Result<String, SecretError> {
 /// What is kept of a secret. It is too long to be guessed, so that a fast hash is enough.
 pub fn hash(secret: &str) -> Sha256 {
     Sha256(Hasher::digest(secret.as_bytes()).into())
+}
+
+/// Is it long enough, and not too long?
+pub fn check_password(password: &str) -> Result<(), SecretError> {
+    if PASSWORD.contains(&password.chars().count()) { Ok(()) } else { Err(SecretError::Length) }
 }
 
 /// What is kept of a password: argon2id (RFC 9106) in the PHC format, by default with 19 MiB and two passes, as OWASP

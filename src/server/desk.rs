@@ -336,7 +336,7 @@ impl Request {
         if new.is_empty() {
             return Ok(None);
         }
-        sign_in::check_password(new)?;
+        secret::check_password(new)?;
         let now = jiff::Timestamp::now().into();
         let session = secret::hash(&self.session);
         let found = office.database.read(|it| database::account::find_session(it, session, now))?;

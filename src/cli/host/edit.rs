@@ -2,10 +2,11 @@
 
 use clap::Args;
 
-use super::{Answer, View, argument, find, imported, site};
+use super::{Answer, View, argument, by_hand, find, imported, site};
 use crate::{
     database::{
-        Database, Part,
+        Database,
+        audit::Subject,
         host::{self, Host, HostChange},
         host_country, host_peer_asn,
     },
@@ -127,7 +128,7 @@ pub(super) fn change(database: &Database, host: &Host, edit: HostEdit) -> anyhow
     if change != ours || peers.is_some() || countries.is_some() {
         imported::refuse_host(database, host)?;
     }
-    database.write(Part::Hosts, |it| {
+    by_hand::change(database, Subject::Host(host.id), |it| {
         host::update(it, host.id, &change)?;
         if let Some(countries) = countries {
             host_country::allowed::replace(it, host.id, &countries)?;

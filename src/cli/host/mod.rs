@@ -13,12 +13,13 @@ mod tests;
 use clap::{Args, Subcommand};
 
 use super::{
-    argument, imported, site, suggestion,
+    argument, by_hand, imported, site, suggestion,
     table::{self, Answer},
 };
 use crate::{
     database::{
-        Database, Part,
+        Database,
+        audit::Subject,
         host::{self, Host, HostChange, NewHost},
     },
     mirror::{
@@ -151,7 +152,7 @@ fn answer(command: Command, database: &Database) -> anyhow::Result<Answer> {
         Command::Edit { name, edit } => edit::change(database, &find(database, &name)?, *edit),
         Command::Remove { name } => {
             let host = find_own(database, &name)?;
-            database.write(Part::Hosts, |it| host::delete(it, host.id))?;
+            by_hand::change(database, Subject::Host(host.id), |it| host::delete(it, host.id))?;
             Ok(Answer::message(&format!("removed the host {name}"))?)
         }
         Command::Drain { name } => drain(database, &name, true),
@@ -202,7 +203,7 @@ fn insert(database: &Database, name: HostName, add: HostAdd) -> anyhow::Result<A
         max_file_size: add.max_file_size,
         created_at: jiff::Timestamp::now().into(),
     };
-    let host = database.write(Part::Hosts, |it| host::insert(it, &new))?;
+    let host = by_hand::make(database, |it| host::insert(it, &new), |it| Subject::Host(it.id))?;
     let message = format!("added the host {0}; next: portolan host opt-in {0} CATEGORY --url URL", host.name);
     Ok(Answer::new(&View::load(database, &host)?)?.line(message))
 }
@@ -210,7 +211,7 @@ fn insert(database: &Database, name: HostName, add: HostAdd) -> anyhow::Result<A
 fn drain(database: &Database, name: &HostName, drained: bool) -> anyhow::Result<Answer> {
     let host = find(database, name)?;
     let change = HostChange { drained: Some(drained), ..HostChange::default() };
-    database.write(Part::Hosts, |it| host::update(it, host.id, &change))?;
+    by_hand::change(database, Subject::Host(host.id), |it| host::update(it, host.id, &change))?;
     let view = View::load(database, &find(database, name)?)?;
     let message = if drained { "drained" } else { "drained no more" };
     Ok(Answer::new(&view)?.line(format_args!("the host {name} is {message}")))

@@ -2,10 +2,10 @@
 
 use anyhow::bail;
 
-use super::{Answer, View, find_own};
+use super::{Answer, View, by_hand, find_own};
 use crate::{
     cli::category,
-    database::{Database, Part, host_category},
+    database::{Database, audit::Subject, host_category},
     mirror::{CategoryName, HostName, HostUrl, RsyncUrl},
 };
 
@@ -21,7 +21,7 @@ pub(super) fn opt_in(
         bail!("the category {category} is retired: its folder is gone from the tree");
     }
     let now = jiff::Timestamp::now().into();
-    database.write(Part::Hosts, |it| {
+    by_hand::change(database, Subject::Host(host.id), |it| {
         let opt_in = host_category::opt_in(it, host.id, row.id, urls, now)?;
         host_category::set_rsync_url(it, opt_in.id, rsync_url)
     })?;
@@ -40,7 +40,8 @@ pub(super) fn opt_out(
     category: &CategoryName,
 ) -> anyhow::Result<Answer> {
     let (host, row) = (find_own(database, host)?, category::find(database, category)?);
-    if !database.write(Part::Hosts, |it| host_category::opt_out(it, host.id, row.id))? {
+    let subject = Subject::Host(host.id);
+    if !by_hand::change(database, subject, |it| host_category::opt_out(it, host.id, row.id))? {
         let name = &host.name;
         bail!("{name} does not carry {category}; `portolan host show {name}` tells what it carries");
     }

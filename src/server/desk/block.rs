@@ -15,7 +15,6 @@ pub(super) struct Page {
 pub(super) enum Block {
     Heading(String),
     Text(String),
-    Note(String),
     Code(String),
     Facts(Vec<(&'static str, String)>),
     Table(Table),

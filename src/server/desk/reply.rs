@@ -9,7 +9,7 @@ use super::{
     visitor::{self, Visitor},
 };
 use crate::{
-    database::{self, QueryError, account::Account},
+    database::{self, QueryError, account::Account, secret::SecretError},
     mirror::Role,
     server::pages::{Frame, PageError, Signed, respond},
 };
@@ -84,6 +84,12 @@ pub(super) enum Refusal {
 impl From<QueryError> for Refusal {
     fn from(error: QueryError) -> Self {
         database::Error::from(error).into()
+    }
+}
+
+impl From<SecretError> for Refusal {
+    fn from(error: SecretError) -> Self {
+        Self::Bad(format!("Password: {error}."))
     }
 }
 

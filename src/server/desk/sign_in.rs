@@ -27,9 +27,6 @@ use crate::{
     },
 };
 
-/// The fewest and most characters of a password (NIST SP 800-63B, 5.1.1.2, and room for phrases).
-const PASSWORD: std::ops::RangeInclusive<usize> = 10..=200;
-
 /// What is said whatever was wrong: nobody learns which accounts there are.
 const WRONG: &str = "The name or the password is wrong.";
 
@@ -217,7 +214,7 @@ async fn sign_up(
     let form = Form::read(body).await?;
     let new = form.has_only(&["name", "password"]).and_then(|()| {
         let name: AccountName = form.value("name", "Name")?;
-        check_password(form.raw("password"))?;
+        secret::check_password(form.raw("password"))?;
         Ok(name)
     });
     let name = match new {
@@ -256,13 +253,4 @@ fn make(database: &Database, name: AccountName, password: &str) -> Result<String
     });
     made?;
     begin(database, &name)
-}
-
-/// Is it long enough, and not too long?
-pub(super) fn check_password(password: &str) -> Result<(), Refusal> {
-    let (least, most) = (PASSWORD.start(), PASSWORD.end());
-    if PASSWORD.contains(&password.chars().count()) {
-        return Ok(());
-    }
-    Err(Refusal::Bad(format!("Password: {least} to {most} characters.")))
 }
