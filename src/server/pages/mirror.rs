@@ -9,7 +9,7 @@ use tokio::{sync::Semaphore, time::timeout};
 
 use super::{
     Figures, Frame, OverviewCache, PageError, SharedState, apart,
-    figures::Traffic,
+    figures::{RECENT, Traffic},
     page,
     plot::{Caption, Column, Plot},
     text,
@@ -47,6 +47,8 @@ struct MirrorPage {
     categories: Vec<Carried>,
     /// What clients were sent to fetch there; `None` when that is not known.
     sent: Option<Sent>,
+    /// In how many days.
+    recent: i64,
     /// What crawls found; `None` when the database cannot be asked.
     found: Option<Found>,
     repair_head: &'static str,
@@ -126,6 +128,7 @@ pub(super) async fn answer(
     let page_of = MirrorPage {
         categories: carried.collect(),
         sent,
+        recent: RECENT,
         word: mirror.map_or("unknown", |it| it.word()),
         country: host.country.map(|it| it.to_string()).unwrap_or_default(),
         bandwidth: host.bandwidth.map(text::count).unwrap_or_default(),

@@ -7,7 +7,7 @@ const WIDTH: f64 = 720.0;
 const HEIGHT: f64 = 260.0;
 /// Where numbers begin and end, from the left and from the top.
 const LEFT: f64 = 92.0;
-const RIGHT: f64 = 708.0;
+const RIGHT: f64 = 692.0;
 const TOP: f64 = 16.0;
 const BOTTOM: f64 = 222.0;
 
@@ -175,10 +175,10 @@ fn height(value: u64, top: u64) -> f64 {
     BOTTOM - (BOTTOM - TOP) * value as f64 / top as f64
 }
 
-/// The next number above that is read easily, and whose half is, too.
+/// The next number that is read easily and is not smaller.
 fn nice(number: u64) -> u64 {
     let power = 10u64.saturating_pow(number.max(1).ilog10());
-    let steps = [1, 2, 4, 6, 8, 10].map(|it: u64| it.saturating_mul(power));
+    let steps = [1, 2, 3, 4, 6, 8, 10].map(|it: u64| it.saturating_mul(power));
     steps.into_iter().find(|it| *it >= number).unwrap_or(u64::MAX).max(2)
 }
 
@@ -215,7 +215,7 @@ mod tests {
     #[test]
     fn axes_end_at_numbers_that_are_read_easily() {
         let ends = [0, 1, 2, 3, 9, 10, 11, 59, 61, 999, 1_000_001, u64::MAX].map(nice);
-        let expected = [2, 2, 2, 4, 10, 10, 20, 60, 80, 1_000, 2_000_000, u64::MAX];
+        let expected = [2, 2, 2, 3, 10, 10, 20, 60, 80, 1_000, 2_000_000, u64::MAX];
         assert_eq!(ends, expected);
     }
 
@@ -230,9 +230,9 @@ mod tests {
             [column("1", &[10, 10]), column("2", &[0, 0]), column("3", &[0, 5]), column("4", &[1, 0])];
         let plot = Plot::bars(caption(), &["mirrors", "CDNs"], &columns, |it| format!("{it} B"));
         assert_eq!(plot.levels.iter().map(|it| &*it.text).collect::<Vec<_>>(), ["0 B", "10 B", "20 B"]);
-        assert_eq!(plot.columns[0].parts[0], ("one", "M107.4 222.0V119.0H230.6V222.0Z".into()));
-        assert_eq!(plot.columns[0].parts[1], ("two", "M107.4 119.0V16.0H230.6V119.0Z".into()));
-        assert_eq!(plot.columns[2].parts, [("two", "M415.4 222.0V170.5H538.6V222.0Z".into())]);
+        assert_eq!(plot.columns[0].parts[0], ("one", "M107.0 222.0V119.0H227.0V222.0Z".into()));
+        assert_eq!(plot.columns[0].parts[1], ("two", "M107.0 119.0V16.0H227.0V119.0Z".into()));
+        assert_eq!(plot.columns[2].parts, [("two", "M407.0 222.0V170.5H527.0V222.0Z".into())]);
         let text = plot.render().unwrap();
         for part in
             ["Pulls &#60;each&#62; day", "<desc id=\"p-description\">At most 30.</desc>", "1: [10, 10]"]
@@ -246,8 +246,8 @@ mod tests {
     fn shares_grow_in_steps_as_far_as_they_are_known() {
         let steps = Steps { name: "7".into(), steps: vec![(0.25, 0.5), (0.5, 1.0), (2.0, 1.0)], end: 0.75 };
         let plot = Plot::shares(caption(), &[steps], &["0".into(), "1 h".into()]);
-        assert_eq!(plot.lines[0].outline, "M92.0 222.0H246.0V119.0H400.0V16.0H554.0");
-        assert_eq!(plot.moments.iter().map(|it| &*it.at).collect::<Vec<_>>(), ["92.0", "708.0"]);
+        assert_eq!(plot.lines[0].outline, "M92.0 222.0H242.0V119.0H392.0V16.0H542.0");
+        assert_eq!(plot.moments.iter().map(|it| &*it.at).collect::<Vec<_>>(), ["92.0", "692.0"]);
     }
 
     #[test]
