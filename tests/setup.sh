@@ -3,7 +3,7 @@
 set -eu
 
 packages="ansible-core ansible-lint apache2 aria2 ca-certificates crun curl docker-registry docker.io containerd
- fuse-overlayfs gnupg iproute2 netavark nginx-light podman postgresql postgresql-client python3-aiosmtpd python3-librepo
+ fuse-overlayfs gnupg iproute2 netavark nginx-light podman postgresql postgresql-client prometheus python3-aiosmtpd python3-librepo
  rabbitmq-server rsync shellcheck skopeo strace systemd uidmap util-linux"
 
 missing=""

@@ -11,6 +11,7 @@ mod large;
 mod load;
 mod mirrormanager;
 mod mirrors;
+mod monitoring;
 mod pages;
 #[path = "../support/postgres.rs"]
 mod postgres;

@@ -22,7 +22,7 @@ pub(crate) const SOON: Duration = Duration::from_secs(2);
 /// That the database is down is told no later than this.
 const FAULT: Duration = Duration::from_secs(30);
 
-fn management(http: &Http, path: &str) -> Answer {
+pub(crate) fn management(http: &Http, path: &str) -> Answer {
     http.fetch(Method::GET, &format!("{}{path}", http.management), &[])
 }
 
