@@ -60,7 +60,7 @@ pub struct Config {
     pub listen: Vec<server::ListenConfig>,
     /// Accounts of mirror admins and operators.
     pub accounts: server::AccountsConfig,
-    /// Host names with promises of their own.
+    /// Host names with promises of their own. Whoever pulls by such a name is promised what stands here.
     pub endpoint: Vec<server::EndpointConfig>,
     /// Where blobs come from when no mirror is to serve them: the first that is there.
     pub fallback: server::FallbackConfig,
@@ -244,7 +244,7 @@ impl Config {
     fn sample() -> Self {
         let category = "name = \"fedora\"\nrepositories = [\"fedora\", \"fedora/*\"]";
         let listen = "address = \"127.0.0.1:5000\"";
-        let endpoint = "host = \"direct.registry.example.org\"\ndirect = true";
+        let endpoint = "host = \"eu.registry.example.org\"\ncountries = [\"DE\", \"FR\"]";
         let text = format!("[[category]]\n{category}\n[[listen]]\n{listen}\n[[endpoint]]\n{endpoint}\n");
         Self::parse(&text).unwrap_or_default()
     }

@@ -4,12 +4,13 @@ use std::{
     process::ExitCode,
 };
 
-use super::{log_filter, print, print_json, render_error, serve};
+use super::{log_filter, print, print_json, render_error, serve, suggestion};
 use crate::{
     bus::Bus,
     config::{Config, DEFAULT_FILE},
     connector::Registry,
     crawler::Crawler,
+    database::{Database, DatabaseUrl, site},
     exporter::{Error, Exporter},
     server,
 };
@@ -34,7 +35,8 @@ pub(super) fn run(command: &Command, named: Option<&Path>) -> anyhow::Result<Exi
         Command::Check { file } => {
             let path = file.as_deref().or(named).unwrap_or(Path::new(DEFAULT_FILE));
             let config = Config::load(Some(path), |name| std::env::var(name).ok())?;
-            let faults = judge(&config);
+            let mut faults = judge(&config);
+            faults.extend(judge_sites(&config));
             for fault in &faults {
                 let _ = writeln!(io::stderr(), "portolan: the configuration {}: {fault}", path.display());
             }
@@ -70,6 +72,30 @@ fn judge(config: &Config) -> Vec<String> {
     results.into_iter().filter_map(Result::err).map(|it| render_error(&it)).collect()
 }
 
+/// Does the database have the sites that endpoints avoid? A slip would send clients to just these. Without a database
+/// there is nothing to compare with.
+fn judge_sites(config: &Config) -> Vec<String> {
+    let avoided =
+        || config.endpoint.iter().flat_map(|it| it.avoided_sites.iter().map(move |site| (it, site)));
+    if avoided().next().is_none() || matches!(&config.database.url, DatabaseUrl::Sqlite(it) if !it.exists()) {
+        return Vec::new();
+    }
+    let sites = match Database::open(&config.database).read(site::list) {
+        Ok(sites) => sites,
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "the sites that endpoints avoid are not compared: {error}");
+            return Vec::new();
+        }
+    };
+    let names = || sites.iter().map(|it| it.name.as_str());
+    let strange = avoided().filter(|(_, site)| !names().any(|it| it == *site));
+    let fault = |(endpoint, site): (&server::EndpointConfig, &String)| {
+        let near = suggestion::near(site, names());
+        format!("the endpoint {} avoids a site that there is not: {site}{near}", endpoint.host)
+    };
+    strange.map(fault).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use std::fs;
@@ -90,6 +116,30 @@ mod tests {
         let path = folder.path().join("portolan.toml");
         fs::write(&path, text.replace('@', folder.path().to_str().unwrap())).unwrap();
         judge(&Config::load(Some(&path), |_| None).unwrap())
+    }
+
+    #[test]
+    fn sites_that_there_are_not_are_refused_and_near_ones_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = |site: &str| {
+            let path = folder.path().join("portolan.toml");
+            let database = folder.path().join("portolan.db");
+            let text = format!(
+                "[database]\nurl = \"sqlite:{}\"\n[[endpoint]]\nhost = \"a.test\"\navoided_sites = [\"{site}\"]\n",
+                database.display()
+            );
+            fs::write(&path, text).unwrap();
+            Config::load(Some(&path), |_| None).unwrap()
+        };
+        assert!(judge_sites(&config("Uni X")).is_empty(), "no database yet");
+        let database = Database::open(&config("").database);
+        database.migrate().unwrap();
+        let created_at = jiff::Timestamp::now().into();
+        let new = site::NewSite { name: "Uni X".parse().unwrap(), org_url: None, private: false, created_at };
+        database.write(crate::database::Part::Hosts, |it| site::insert(it, &new)).unwrap();
+        assert!(judge_sites(&config("Uni X")).is_empty());
+        let told = judge_sites(&config("Uni Y"));
+        assert_eq!(told, ["the endpoint a.test avoids a site that there is not: Uni Y (near: Uni X)"]);
     }
 
     #[test]
@@ -127,6 +177,17 @@ mod tests {
         check("[client]\nca_file = \"@/gone\"", "/gone");
         check("[log]\nfilter = \"info,,=x=y\"", "log.filter in the configuration");
 
+        let endpoint = |host: &str| format!("{}\n[[endpoint]]\nhost = \"{host}\"\n", tls("key.pem"));
+        check(
+            &endpoint("eu.registry.test"),
+            "no certificate of a [[listen]] is for the endpoint eu.registry.test",
+        );
+        check(&endpoint("https://registry.test"), "`host` is a name alone");
+        assert!(faults(&endpoint("registry.test")).is_empty());
+        assert!(
+            faults("[[endpoint]]\nhost = \"eu.registry.test\"").is_empty(),
+            "a proxy may have certificates"
+        );
         assert!(faults("").is_empty() && faults(&tls("key.pem")).is_empty());
         assert!(faults(&management(5001)).is_empty() && faults(&origin("")).is_empty());
         assert_eq!(faults(&format!("{}{}", origin("ca_file = \"@/gone\"\n"), listen(""))).len(), 2);

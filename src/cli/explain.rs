@@ -3,18 +3,19 @@ use std::{fmt::Write as _, net::IpAddr, process::ExitCode, sync::Arc};
 use anyhow::{Context as _, anyhow, bail};
 use serde::Serialize;
 
-use super::{open_database, print_result, serve, table};
+use super::{open_database, print_result, serve, suggestion, table};
 use crate::{
     config::Config,
     database::{Database, crawl, snapshot},
     geoip::GeoIp,
     mirror::{CategoryName, Country, CrawlState, HostCategoryId, Scheme},
     mirrorlist::{
-        self, Class, Client, Content, Exclusion, Gate, HeldTag, Holdings, Hosts, Location, Missing, Policy,
+        self, Class, Client, Content, Exclusion, Gate, HeldTag, Holdings, Hosts, Location, Missing,
         PublishRules, Snapshot, Turn, Wanted,
         rows::{BlobRow, HostRow},
     },
     oci::{Digest, Reference, RepositoryName},
+    server::EndpointConfig,
 };
 
 /// How many names an error shows of what is there.
@@ -28,6 +29,9 @@ pub(super) struct Options {
     /// The image: `fedora`, `fedora:41`, `fedora@sha256:…`; by digest also a blob
     #[arg(long)]
     image: String,
+    /// The name by which the client comes: `host` of an [[endpoint]]
+    #[arg(long, value_name = "HOST")]
+    endpoint: Option<String>,
     /// The client comes by plain HTTP
     #[arg(long)]
     http: bool,
@@ -41,6 +45,7 @@ pub(super) struct Options {
 pub(super) struct Explanation {
     digest: Digest,
     client: ExplainedClient,
+    endpoint: Option<ExplainedEndpoint>,
     offers: Vec<ExplainedOffer>,
     left_out: Vec<LeftOut>,
     /// Why the tag answers its former manifest.
@@ -53,6 +58,13 @@ struct ExplainedClient {
     country: Option<Country>,
     asn: Option<u32>,
     scheme: Scheme,
+}
+
+/// The name by which the client comes.
+#[derive(Debug, Serialize)]
+struct ExplainedEndpoint {
+    host: String,
+    promise: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -91,21 +103,42 @@ pub(super) fn run(options: &Options, config: &Config) -> anyhow::Result<ExitCode
     let now = jiff::Timestamp::now().as_second();
     let name = snapshot.find_alias(&name, now).cloned().unwrap_or(name);
     let blob = find(&snapshot, &name, &reference)?;
-    let policy = Policy {
-        http_mirrors: config.serve.http_mirrors,
-        embargoed: config.serve.embargoed.clone(),
-        ..Policy::default()
-    };
+    let endpoint = options.endpoint.as_ref().map(|it| find_endpoint(config, it)).transpose()?;
+    let policy = config.serve.policy(endpoint);
     let found = GeoIp::open(&config.geoip)?.find(options.ip);
     let location = Location { country: found.country, place: found.place, asn: found.asn };
     let scheme = if options.http { Scheme::Http } else { Scheme::Https };
     let client = Client::new(&snapshot.hosts, options.ip, location, scheme, now, &policy);
     let mut explanation = explain(&database, &snapshot, &client, &name, blob)?;
+    if let Some(endpoint) = endpoint {
+        explanation.come_by(endpoint);
+    }
     if let Reference::Tag(tag) = &reference {
         explanation.held_back = snapshot.gate.find(name.as_str(), tag.as_str()).cloned();
     }
     print_result(&explanation, options.json, render)?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn find_endpoint<'a>(config: &'a Config, host: &str) -> anyhow::Result<&'a EndpointConfig> {
+    let hosts = || config.endpoint.iter().map(|it| it.host.as_str());
+    let found = config.endpoint.iter().find(|it| it.host.eq_ignore_ascii_case(host));
+    found.ok_or_else(|| {
+        let near = suggestion::near(host, hosts());
+        anyhow!("the configuration has no [[endpoint]] {host}{near}; by any other name there is no promise")
+    })
+}
+
+impl Explanation {
+    /// Notes the endpoint; by a direct one no host is asked.
+    fn come_by(&mut self, endpoint: &EndpointConfig) {
+        if endpoint.direct {
+            self.offers.clear();
+            self.left_out.clear();
+        }
+        let promise = endpoint.promise(|_| true);
+        self.endpoint = Some(ExplainedEndpoint { host: endpoint.host.clone(), promise });
+    }
 }
 
 /// What `serve` would answer from, read from the database.
@@ -203,6 +236,7 @@ pub(super) fn explain(
             asn: client.asn,
             scheme: client.scheme,
         },
+        endpoint: None,
         offers: offers.iter().map(offer).collect(),
         left_out: explained,
         held_back: None,
@@ -242,6 +276,9 @@ pub(super) fn render(explanation: &Explanation) -> String {
         let _ = write!(text, ", AS {asn}");
     }
     let _ = writeln!(text, ", asks for {}", explanation.digest);
+    if let Some(ExplainedEndpoint { host, promise }) = &explanation.endpoint {
+        let _ = writeln!(text, "by the name {host}: {promise}");
+    }
     if let Some(held) = &explanation.held_back {
         text.push_str(&render_held_back(held));
     }

@@ -12,9 +12,14 @@ pub(super) fn unknown<N: Display>(
     known: impl IntoIterator<Item = N>,
 ) -> anyhow::Error {
     let name = name.to_string();
-    let near = nearest(&name, known.into_iter().map(|it| it.to_string()).collect());
-    let question = if near.is_empty() { String::new() } else { format!(" (near: {})", near.join(", ")) };
-    anyhow::anyhow!("there is no {noun} named {name}{question}; `portolan {noun} list` shows all")
+    let near = near(&name, known);
+    anyhow::anyhow!("there is no {noun} named {name}{near}; `portolan {noun} list` shows all")
+}
+
+/// ` (near: …)` for a name that is unknown, if one of those that are is near.
+pub(super) fn near<N: Display>(name: &str, known: impl IntoIterator<Item = N>) -> String {
+    let near = nearest(name, known.into_iter().map(|it| it.to_string()).collect());
+    if near.is_empty() { String::new() } else { format!(" (near: {})", near.join(", ")) }
 }
 
 /// Those with a typing error in every third character at most, and those that go on where the name ends.

@@ -23,6 +23,8 @@ pub struct Policy {
     pub http_mirrors: bool,
     /// Nobody is sent to a host by plain HTTP.
     pub https_only: bool,
+    /// Only hosts of the kind `cdn`.
+    pub cdn_only: bool,
     /// Names of sites whose hosts are never named.
     pub avoided_sites: Vec<String>,
     /// Countries whose hosts are never named, by whatever name clients come.
@@ -83,6 +85,12 @@ impl<'a> Client<'a> {
     /// The same client as if it were in another country, by its own wish.
     pub fn in_country(self, hosts: &Hosts, country: Country) -> Self {
         Self { country: Some(country), continent: hosts.continent(country), place: country.place(), ..self }
+    }
+
+    /// May it be sent to URLs of this scheme?
+    pub fn takes(&self, scheme: Scheme) -> bool {
+        let takes_http = !self.policy.https_only && (self.scheme == Scheme::Http || self.policy.http_mirrors);
+        scheme == Scheme::Https || takes_http
     }
 
     /// The network whose clients share a choice: /24 or /48.

@@ -9,7 +9,7 @@ use super::{
     rows::{HostCategoryRow, HostRow, HostUrlRow},
     snapshot::Snapshot,
 };
-use crate::mirror::{Country, HostId, HostKind, Reach, Region, Scheme};
+use crate::mirror::{Country, HostId, HostKind, Reach, Region};
 
 /// Hosts all over the world join a list only while nearer ones are fewer than this.
 pub const MINIMUM: usize = 5;
@@ -142,6 +142,8 @@ pub enum Exclusion {
     AvoidedSite,
     /// The endpoint names other countries.
     OutsideEndpoint,
+    /// The endpoint takes CDNs only.
+    NotCdn,
     /// It takes no files of this size.
     TooLarge,
     /// This server has sent to it all that it may today.
@@ -184,6 +186,7 @@ impl fmt::Display for Exclusion {
             Self::Embargoed => "stands in a country under embargo",
             Self::AvoidedSite => "the endpoint avoids its site",
             Self::OutsideEndpoint => "the endpoint names other countries",
+            Self::NotCdn => "the endpoint takes CDNs only",
             Self::TooLarge => "takes no files of this size",
             Self::Spent => "was sent all that it takes in a day",
             Self::NotInShare => "serves a share of the clients, and this one is not among them",
@@ -416,7 +419,10 @@ fn suits_policy(snapshot: &Snapshot, host: &HostRow, client: &Client<'_>) -> Res
         return Err(Exclusion::AvoidedSite);
     }
     let named = policy.countries.is_empty() || host.country.is_some_and(|it| policy.countries.contains(&it));
-    if named { Ok(()) } else { Err(Exclusion::OutsideEndpoint) }
+    if !named {
+        return Err(Exclusion::OutsideEndpoint);
+    }
+    if policy.cdn_only && host.kind != HostKind::Cdn { Err(Exclusion::NotCdn) } else { Ok(()) }
 }
 
 /// Does the host take this file for this client? Its limits are its own or the operator's.
@@ -470,9 +476,7 @@ fn find_holding<'a>(
 /// HTTPS before HTTP, and a URL that answers by the client's address family before one of which that
 /// is not known. One that answers by no family, or not by the client's, is no choice.
 fn choose_url<'a>(category: &'a HostCategoryRow, client: &Client<'_>) -> Result<&'a HostUrlRow, Exclusion> {
-    let policy = client.policy;
-    let takes_http = !policy.https_only && (client.scheme == Scheme::Http || policy.http_mirrors);
-    let suits = |url: &&HostUrlRow| url.scheme == Scheme::Https || takes_http;
+    let suits = |url: &&HostUrlRow| client.takes(url.scheme);
     let is_proven = |url: &&HostUrlRow| url.ipv4 == Reach::Up || url.ipv6 == Reach::Up;
     let suited = || category.urls.iter().filter(suits);
     if suited().next().is_none() {

@@ -115,27 +115,6 @@ pub struct ListenConfig {
     pub key: Option<PathBuf>,
 }
 
-/// A host name by which clients come, and what it promises.
-#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct EndpointConfig {
-    /// The name, without a port.
-    pub host: String,
-    /// Never send anyone to a mirror: always the fallback.
-    #[serde(default)]
-    pub direct: bool,
-    /// Only mirrors in these countries.
-    #[serde(default)]
-    #[schemars(with = "Vec<String>")]
-    pub countries: Vec<Country>,
-    /// Only mirrors with HTTPS, whatever the client came by.
-    #[serde(default)]
-    pub https_only: bool,
-    /// No mirrors of these sites.
-    #[serde(default)]
-    pub avoided_sites: Vec<String>,
-}
-
 /// Where blobs come from when no mirror is to serve them: the first that is there.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]

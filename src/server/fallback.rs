@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     database::statistics::Way,
-    mirror::{HostUrl, blob_path},
+    mirror::{HostUrl, Scheme, blob_path},
     mirrorlist::rows::BlobRow,
     oci::RepositoryName,
     tree::Tree,
@@ -40,14 +40,16 @@ impl Fallback {
         }
     }
 
-    /// Serves a blob without any mirror.
+    /// Serves a blob without any mirror. `https_only`: sends nobody to plain HTTP.
     pub(super) async fn respond(
         &self,
         request: &HttpRequest,
         name: &RepositoryName,
         blob: &BlobRow,
         ranges: &Ranges,
+        https_only: bool,
     ) -> Result<HttpResponse, RegistryError> {
+        let suits = |it: &&HostUrl| it.scheme() == Scheme::Https || !https_only;
         let (digest, bytes) = (blob.name(), ranges.bytes(blob.size));
         let redirect = |location: String| {
             HttpResponse::Found()
@@ -56,7 +58,7 @@ impl Fallback {
                 .insert_header(ContentDigest(digest))
                 .finish()
         };
-        if let Some(url) = &self.url {
+        if let Some(url) = self.url.as_ref().filter(suits) {
             decided(request, Decision::FallbackUrl);
             counted(request, Way::FallbackUrl, bytes);
             return Ok(redirect(format!("{url}/{}", blob_path(&digest))));
@@ -67,7 +69,7 @@ impl Fallback {
             let file = Source::File(Arc::new(file));
             return Ok(named(blob, blob_body::respond(request.method(), file, blob.size, ranges)));
         }
-        if let Some(origin) = &self.origin {
+        if let Some(origin) = self.origin.as_ref().filter(suits) {
             decided(request, Decision::FallbackOrigin);
             counted(request, Way::FallbackOrigin, bytes);
             return Ok(redirect(format!("{origin}/v2/{name}/blobs/{digest}")));

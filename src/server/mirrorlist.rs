@@ -179,14 +179,14 @@ fn offers<'a>(
     found.take(most).collect()
 }
 
-/// The first URL of an opt-in with a scheme that is wanted, and that answers by the client's address family.
+/// The first URL of an opt-in with a scheme that is wanted and suits the client, and that answers by its address family.
 fn other_url<'a>(
     category: &'a HostCategoryRow,
     client: &Client<'_>,
     takes: impl Fn(Scheme) -> bool,
 ) -> Option<&'a HostUrlRow> {
     let answers = |it: &&HostUrlRow| (if client.address.is_ipv4() { it.ipv4 } else { it.ipv6 }) == Reach::Up;
-    category.urls.iter().find(|it| takes(it.scheme) && answers(it))
+    category.urls.iter().find(|it| takes(it.scheme) && client.takes(it.scheme) && answers(it))
 }
 
 /// The ranking as if the client were in each of these countries: class by class, in each class the countries in their
@@ -219,7 +219,7 @@ fn rank_in<'a>(
 
 /// How many hosts a list names: a direct endpoint names none.
 fn most_hosts(state: &State, peer: &Peer) -> usize {
-    if state.endpoint(peer).direct { 0 } else { state.max_urls }
+    if state.endpoint(peer).is_direct() { 0 } else { state.max_urls }
 }
 
 /// The document of these URLs, and our own.

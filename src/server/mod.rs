@@ -5,6 +5,7 @@ mod bearer;
 mod blob_body;
 mod config;
 mod desk;
+mod endpoint;
 mod error;
 mod experience;
 mod fallback;
@@ -44,8 +45,9 @@ use actix_web::{
 };
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 
-pub use config::{AccountsConfig, Config, EndpointConfig, FallbackConfig, ForwardedHeader, ListenConfig};
+pub use config::{AccountsConfig, Config, FallbackConfig, ForwardedHeader, ListenConfig};
 pub use desk::{Access, DeskRoute, list_routes as list_desk_routes};
+pub use endpoint::{EndpointConfig, EndpointError};
 pub use stand_in::{StandIn, StandInAnswer};
 pub use tls::TlsError;
 
@@ -139,6 +141,12 @@ pub enum ServeError {
     /// Only one of certificate and key is named.
     #[error("the listener {0} needs both `certificate` and `key`, or neither")]
     HalfTls(SocketAddr),
+    /// An endpoint that cannot be meant.
+    #[error(transparent)]
+    Endpoint(#[from] EndpointError),
+    /// Clients refuse a name that no certificate is for.
+    #[error("no certificate of a [[listen]] is for the endpoint {0}; clients would refuse it")]
+    Uncertified(String),
     /// No usable certificate.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -167,7 +175,12 @@ pub async fn serve(
     started: impl FnOnce(&Addresses),
     stop: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
+    endpoint::judge(&settings.endpoints)?;
     let listeners = bind(&settings)?;
+    let certificates = listeners.iter().map(|it| it.certificate.as_ref());
+    if let Err(error) = judge_certificates(certificates, &settings.endpoints) {
+        tracing::warn!("{error}"); // those who come by other names are served
+    }
     let certificates: Vec<_> = listeners.iter().filter_map(|it| it.certificate.clone()).collect();
     let management = bind_one(MANAGEMENT_KEY, settings.serve.management)?;
     let addresses = addresses(&listeners, &management)?;
@@ -177,6 +190,9 @@ pub async fn serve(
     warn_of_old_geoip(&geoip);
     let (mut current, store) = first(database.clone(), store).await?;
     current.snapshot.gate = refresh::decide_gate(&settings.publish, &current.snapshot);
+    for (endpoint, site) in endpoint::list_strange_sites(&settings.endpoints, &current.snapshot.hosts) {
+        tracing::warn!(endpoint, site, "no host is of the site that the endpoint avoids; is this its name?");
+    }
     let fallback = Fallback::new(&settings.fallback, settings.tree, settings.origin);
     let config = &settings.serve;
     let office =
@@ -226,7 +242,9 @@ const MANAGEMENT_KEY: &str = "`serve.management`";
 
 /// Judges what [`serve`] would refuse at its start, and reads the files that are named. Takes no address.
 pub fn check(settings: &Settings) -> Result<(), ServeError> {
-    judge_listeners(settings)?;
+    endpoint::judge(&settings.endpoints)?;
+    let judged = judge_listeners(settings)?;
+    judge_certificates(judged.iter().map(|it| it.1.as_ref()), &settings.endpoints)?;
     GeoIp::open(&settings.geoip)?;
     Ok(())
 }
@@ -261,6 +279,19 @@ fn judge_listeners(settings: &Settings) -> Result<Vec<Judged>, ServeError> {
         }
     }
     Ok(judged)
+}
+
+/// Is there a certificate for every endpoint? Not asked where a listener has none: then a proxy has them.
+fn judge_certificates<'a>(
+    certificates: impl Iterator<Item = Option<&'a Arc<Certificate>>>,
+    endpoints: &[EndpointConfig],
+) -> Result<(), ServeError> {
+    let Some(certificates) = certificates.collect::<Option<Vec<_>>>() else { return Ok(()) };
+    let is_certified = |it: &&EndpointConfig| certificates.iter().any(|of| of.is_for(&it.host));
+    match endpoints.iter().find(|it| !is_certified(it)) {
+        Some(endpoint) => Err(ServeError::Uncertified(endpoint.host.clone())),
+        None => Ok(()),
+    }
 }
 
 /// Can only one of them be listened on? Port 0 is another one each time.

@@ -25,11 +25,15 @@ use askama::Template;
 
 use super::{
     access::Decision,
+    endpoint::EndpointConfig,
     error::RegistryError,
     lists::query,
     state::{State, decided},
 };
-use crate::{database, mirrorlist::Missing};
+use crate::{
+    database,
+    mirrorlist::{Hosts, Missing},
+};
 pub(super) use {figures::Figures, mirror::Crawls, overview::OverviewCache};
 
 /// Nothing but our own style sheet, and forms that lead back to us.
@@ -126,6 +130,11 @@ pub(super) fn respond(status: StatusCode, body: String) -> HttpResponse {
         .insert_header((header::REFERRER_POLICY, "same-origin"))
         .insert_header((header::CACHE_CONTROL, "no-cache"))
         .body(body)
+}
+
+/// What an endpoint promises. Sites that no public host is of are named to nobody.
+fn promise(endpoint: &EndpointConfig, hosts: &Hosts) -> String {
+    endpoint.promise(|site| hosts.list().iter().any(|it| !it.private && it.site_name == site))
 }
 
 /// Why there is no page, as a page.

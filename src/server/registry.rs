@@ -170,8 +170,10 @@ async fn blob(
         let body = Source::Memory(body);
         return Ok(named(blob, blob_body::respond(request.method(), body, blob.size, &ranges)));
     }
-    if state.endpoint(peer).direct {
-        return state.fallback.respond(request, name, blob, &ranges).await;
+    let endpoint = state.endpoint(peer);
+    let fallback = || state.fallback.respond(request, name, blob, &ranges, endpoint.policy.https_only);
+    if endpoint.is_direct() {
+        return fallback().await;
     }
     state.notes.demanded(blob.number);
     let client = state.client(request, &current.snapshot, peer);
@@ -194,7 +196,7 @@ async fn blob(
             }
             Ok(redirect(request, peer, name, blob, &offer, &duplicates))
         }
-        Answer::Fallback => state.fallback.respond(request, name, blob, &ranges).await,
+        Answer::Fallback => fallback().await,
     }
 }
 

@@ -1,5 +1,4 @@
 use std::{
-    collections::HashMap,
     net::{IpAddr, Ipv4Addr},
     sync::{Arc, Mutex},
     time::SystemTime,
@@ -10,7 +9,8 @@ use arc_swap::ArcSwap;
 
 use super::{
     access::{Decision, Trace},
-    config::{Config, EndpointConfig},
+    config::Config,
+    endpoint::{Endpoint, EndpointConfig, Endpoints},
     error::RegistryError,
     fallback::Fallback,
     notes::Notes,
@@ -22,7 +22,7 @@ use crate::{
     geoip::GeoIp,
     metalink::RESOURCES_LIMIT,
     mirror::{Country, Scheme},
-    mirrorlist::{Client, Location, Policy, PublishRules, Repeats, Snapshot},
+    mirrorlist::{Client, Location, PublishRules, Repeats, Snapshot},
     store::Bodies,
 };
 
@@ -46,8 +46,7 @@ pub(super) struct State {
     embargo_clients: bool,
     embargoed: Vec<Country>,
     trust: Trust,
-    endpoints: HashMap<String, Endpoint>,
-    other: Endpoint,
+    pub(super) endpoints: Endpoints,
 }
 
 /// What answers are made from at one moment.
@@ -71,19 +70,6 @@ impl Current {
     }
 }
 
-/// A host name by which clients come.
-#[derive(Debug, Default)]
-pub(super) struct Endpoint {
-    pub(super) direct: bool,
-    policy: Policy,
-}
-
-impl Endpoint {
-    pub(super) fn policy(&self) -> &Policy {
-        &self.policy
-    }
-}
-
 impl State {
     pub(super) fn new(
         config: &Config,
@@ -95,21 +81,6 @@ impl State {
         seed: u64,
         current: Current,
     ) -> Self {
-        let endpoint = |it: &EndpointConfig| {
-            let policy = Policy {
-                countries: it.countries.clone(),
-                http_mirrors: config.http_mirrors,
-                https_only: it.https_only,
-                avoided_sites: it.avoided_sites.clone(),
-                embargoed: config.embargoed.clone(),
-            };
-            (it.host.to_ascii_lowercase(), Endpoint { direct: it.direct, policy })
-        };
-        let policy = Policy {
-            http_mirrors: config.http_mirrors,
-            embargoed: config.embargoed.clone(),
-            ..Policy::default()
-        };
         Self {
             current: ArcSwap::from_pointee(current),
             taking_over: Mutex::new(()),
@@ -126,8 +97,7 @@ impl State {
             whole_addresses: config.whole_addresses,
             has_desk,
             trust: Trust { proxies: config.trusted_proxies.clone(), header: config.forwarded_header },
-            endpoints: endpoints.iter().map(endpoint).collect(),
-            other: Endpoint { direct: false, policy },
+            endpoints: Endpoints::new(config, endpoints),
         }
     }
 
@@ -179,9 +149,7 @@ impl State {
 
     /// The endpoint by whose name the client came.
     pub(super) fn endpoint(&self, peer: &Peer) -> &Endpoint {
-        let host =
-            peer.host.rsplit_once(':').filter(|it| !it.1.ends_with(']')).map_or(&*peer.host, |it| it.0);
-        self.endpoints.get(&host.to_ascii_lowercase()).unwrap_or(&self.other)
+        self.endpoints.find(&peer.host)
     }
 
     /// Where the address of a client is.

@@ -12,11 +12,12 @@ use std::{
 use arc_swap::ArcSwap;
 use rustls::{
     ServerConfig,
+    client::verify_server_name,
     crypto::CryptoProvider,
-    server::{ClientHello, ResolvesServerCert},
+    server::{ClientHello, ParsedCertificate, ResolvesServerCert},
     sign::CertifiedKey,
 };
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject};
 
 /// Why a listener has no certificate.
 #[derive(Debug, thiserror::Error)]
@@ -71,6 +72,14 @@ impl Certificate {
         let current = read(&self.certificate, &self.key, &self.provider)?;
         self.current.store(Arc::new(current));
         Ok(true)
+    }
+
+    /// Is it for this name?
+    pub(super) fn is_for(&self, host: &str) -> bool {
+        let current = self.current.load();
+        let Ok(name) = ServerName::try_from(host) else { return false };
+        let parsed = current.1.end_entity_cert().and_then(ParsedCertificate::try_from);
+        parsed.is_ok_and(|it| verify_server_name(&it, &name).is_ok())
     }
 
     /// What a listener needs.
@@ -154,6 +163,9 @@ mod tests {
         let loaded = Certificate::load(certificate.clone(), key.clone()).unwrap();
         let current = || loaded.current.load().1.end_entity_cert().unwrap().to_vec();
         let before = current();
+        let is_for = |it: &&str| loaded.is_for(it);
+        let names = ["registry.test", "REGISTRY.test", "eu.registry.test", "192.0.2.1", "h@x"];
+        assert_eq!(names.iter().copied().filter(is_for).count(), 2);
         assert!(!loaded.reload_if_changed().unwrap());
         write(&second.0, &first.1, 50);
         assert!(

@@ -9,9 +9,9 @@ use std::{
 };
 
 use portolan::{
-    database::{crawl, host as hosts, snapshot},
+    database::{crawl, host as hosts, host::HostChange, snapshot},
     metalink,
-    mirror::blob_path,
+    mirror::{HostKind, blob_path},
     server::{EndpointConfig, FallbackConfig},
 };
 use proptest::{
@@ -243,29 +243,110 @@ fn the_fallback_is_the_first_that_is_there() {
     );
 }
 
+/// The hosts that a metalink, or a list, names, sorted.
+fn named(text: &str) -> Vec<&str> {
+    let all = FULL.into_iter().filter(|it| text.contains(&format!("//{it}.example/m/")));
+    all.collect()
+}
+
+/// Changes a host, and waits until it is in answers.
+fn change(world: &World, name: &str, change: &HostChange, is_seen: impl Fn() -> bool) {
+    world.change_host(name, change);
+    let started = Instant::now();
+    while !is_seen() {
+        assert!(started.elapsed() < Duration::from_secs(10), "the change of {name} is not seen");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
 #[test]
 fn an_endpoint_keeps_its_promises() {
-    let endpoint = |host: &str, countries: &[&str], https_only, avoided: &[&str]| EndpointConfig {
-        host: host.into(),
-        direct: false,
-        countries: countries.iter().map(|it| it.parse().unwrap()).collect(),
-        https_only,
-        avoided_sites: avoided.iter().map(|it| (*it).to_owned()).collect(),
-    };
+    let endpoint = |text: &str| toml::from_str::<EndpointConfig>(text).unwrap();
     let endpoints = [
-        endpoint("de.test", &["DE"], false, &[]),
-        endpoint("fr.test", &["FR"], false, &[]),
-        endpoint("tls.test", &[], true, &[]),
-        endpoint("avoiding.test", &[], false, &["public"]),
+        endpoint("host = \"direct.test\"\ndirect = true"),
+        endpoint("host = \"fr.test\"\ncountries = [\"FR\", \"SE\"]"),
+        endpoint("host = \"it.test\"\ncountries = [\"IT\"]"),
+        endpoint("host = \"tls.test\"\nhttps_only = true"),
+        endpoint("host = \"cdn.test\"\ncdn_only = true"),
+        endpoint("host = \"avoiding.test\"\navoided_sites = [\"public\"]"),
+        endpoint("host = \"plain.test\""),
     ];
-    let change = |settings: &mut portolan::server::Settings| settings.endpoints = endpoints.to_vec();
-    on_both_with(change, |world| {
-        let ask = |name: &str| ask_large(world, &new_client(), &[("host", name)]);
-        assert_eq!(ask("de.test").status, 302);
-        assert_eq!(ask("fr.test").status, 200, "no host there: the fallback");
-        assert_eq!(host(ask("tls.test").header("location")), "a");
-        assert_eq!(ask("avoiding.test").status, 200);
+    let settings = |settings: &mut portolan::server::Settings| settings.endpoints = endpoints.to_vec();
+    on_both_with(settings, |world| {
+        let digest = world.images.large.digest;
+        let list = format!("/mirrorlist?repo=fedora&digest={digest}");
+        let listed = |name: &str, path: &str| world.http.get(path, &[("host", name)]).text().to_owned();
+        let country = |it: &str| HostChange { country: Some(it.parse().ok()), ..HostChange::default() };
+        change(world, "b", &country("FR"), || named(&listed("fr.test", &list)) == ["b"]);
+        let cdn = HostChange { kind: Some(HostKind::Cdn), ..HostChange::default() };
+        change(world, "c", &cdn, || named(&listed("cdn.test", &list)) == ["c"]);
+
+        // Redirect, both metalinks of the blob, the metalink of the manifest, and the list say the same.
+        let check = |name: &str, expected: &[&str]| {
+            let answer = ask_large(world, &new_client(), &[("host", name)]);
+            match expected {
+                [] => assert_eq!(answer.status, 200, "{name}: the fallback"),
+                _ => {
+                    assert_eq!(answer.status, 302, "{name}");
+                    let told = format!("{:?}", answer.headers);
+                    assert!(named(&told).iter().all(|it| expected.contains(it)), "{name}: {told}");
+                    assert!(expected.contains(&host(answer.header("location"))), "{name}");
+                }
+            }
+            let metalink = format!("/metalink?repo=fedora&digest={digest}");
+            for path in
+                [&list, &metalink, &format!("{metalink}&version=4"), &format!("{list}&country=global")]
+            {
+                assert_eq!(named(&listed(name, path)), expected, "{name} {path}");
+            }
+            let accept = [("host", name), ("accept", "application/metalink4+xml")];
+            let manifest = world.http.get("/v2/fedora/manifests/41", &accept);
+            assert_eq!(named(manifest.text()), expected, "{name}");
+        };
+        check("direct.test", &[]);
+        check("fr.test", &["b"]);
+        check("FR.test:443", &["b"]);
+        check("it.test", &[]);
+        check("tls.test", &["a"]);
+        check("cdn.test", &["c"]);
+        check("avoiding.test", &[]);
+        for name in ["plain.test", "other.test", "xfr.test"] {
+            check(name, &FULL);
+        }
+        // Who asks for plain HTTP by a name that promises HTTPS gets nothing.
+        assert_eq!(named(&listed("tls.test", &format!("{list}&protocol=http"))), [] as [&str; 0]);
+        let both = listed("tls.test", &format!("{list}&protocol=http,https"));
+        assert_eq!(named(&both), ["a"]);
+        let file = "/mirrorlist?path=fedora/zz/serial";
+        assert_eq!(named(&listed("tls.test", file)), ["a"]);
+        assert_eq!(named(&listed("tls.test", &format!("{file}&protocol=http"))), [] as [&str; 0]);
     });
+}
+
+#[test]
+fn an_endpoint_of_https_only_has_no_plain_fallback() {
+    let settings = |settings: &mut portolan::server::Settings| {
+        let endpoint = "host = \"tls.test\"\nhttps_only = true\ncountries = [\"IT\"]";
+        settings.endpoints = vec![toml::from_str(endpoint).unwrap()];
+        settings.endpoints.push(toml::from_str("host = \"it.test\"\ncountries = [\"IT\"]").unwrap());
+        settings.fallback.url = "http://cdn.example/pool".parse().ok();
+    };
+    on_both_with(settings, |world| {
+        let ask = |name: &str| ask_large(world, &new_client(), &[("host", name)]);
+        assert!(ask("it.test").header("location").starts_with("http://cdn.example/pool/"));
+        assert_eq!(ask("tls.test").status, 200, "the tree comes next");
+    });
+}
+
+#[test]
+fn an_endpoint_that_cannot_be_meant_is_refused_at_the_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = crate::world::open(&format!("sqlite:{}/test.db", folder.path().display()));
+    database.migrate().unwrap();
+    let mut settings = crate::world::settings(folder.path());
+    settings.endpoints.push(settings.endpoints[0].clone());
+    let refused = crate::world::Server::start(settings, database).err().expect("it does not start");
+    assert!(refused.contains("direct.test is there twice"), "{refused}");
 }
 
 /// Everything that a client at this address is told of hosts.

@@ -17,13 +17,14 @@ use portolan::{
     },
     mirror::{FileFault, blob_path},
     mirrorlist::load::Demand,
+    server::EndpointConfig,
 };
 use reqwest::Method;
 
 use crate::{
     http::{Answer, Http},
     status::unreachable,
-    world::{ENGINES, FULL, Server, World, on_both, settings},
+    world::{ENGINES, FULL, Server, World, on_both, on_both_with, settings},
 };
 
 /// Where a change is seen.
@@ -292,6 +293,44 @@ fn the_reader_is_told_which_mirror_and_why() {
         let none = world.http.get_as(DE, "/which?image=%3Cb%3Enope", &[]);
         check_page(&none);
         assert!(none.text().contains("There is no image &#60;b&#62;nope here."), "{}", none.text());
+    });
+}
+
+#[test]
+fn the_names_of_the_registry_are_told_with_their_promises() {
+    let endpoint = |text: &str| toml::from_str::<EndpointConfig>(text).unwrap();
+    let endpoints = [
+        endpoint("host = \"direct.test\"\ndirect = true"),
+        endpoint("host = \"tls.test\"\nhttps_only = true\navoided_sites = [\"closed\", \"public\"]"),
+        endpoint("host = \"customer.test\"\ncountries = [\"DE\"]\nhidden = true"),
+    ];
+    let settings = |settings: &mut portolan::server::Settings| settings.endpoints = endpoints.to_vec();
+    on_both_with(settings, |world| {
+        let home = page(world, "/").text().to_owned();
+        for (name, promise) in [
+            ("direct.test", "never from a mirror"),
+            ("tls.test", "only by HTTPS; never from mirrors of public"),
+        ] {
+            assert!(home.contains(&format!("<dt>{name}</dt><dd>{promise}</dd>")), "{home}");
+        }
+        assert!(!home.contains("customer.test") && !home.contains("closed"), "{home}");
+        let which = |name: &str| {
+            let page = world.http.get("/which?image=fedora", &[("host", name)]);
+            assert_eq!(page.status, 200, "{name}");
+            check_page(&page);
+            page.text().to_owned()
+        };
+        let by_tls = which("tls.test");
+        let promise = "<dt>By this name</dt><dd>only by HTTPS; never from mirrors of public</dd>";
+        assert!(by_tls.contains(promise) && !by_tls.contains("closed"), "{by_tls}");
+        assert!(by_tls.contains("the endpoint avoids its site"), "{by_tls}");
+        let direct = which("direct.test:443");
+        assert!(
+            direct.contains("No mirror is asked by this name.") && !direct.contains(">a</th>"),
+            "{direct}"
+        );
+        assert!(which("customer.test").contains("only from mirrors in DE"), "who comes by it may know");
+        assert!(!which("other.test").contains("By this name"));
     });
 }
 

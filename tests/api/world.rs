@@ -150,13 +150,7 @@ fn tree(folder: &Path) -> Tree {
 
 /// Believes proxies on loopback, so that a test can be any client.
 pub(crate) fn settings(folder: &Path) -> Settings {
-    let direct = EndpointConfig {
-        host: "direct.test".into(),
-        direct: true,
-        countries: Vec::new(),
-        https_only: false,
-        avoided_sites: Vec::new(),
-    };
+    let direct = EndpointConfig { host: "direct.test".into(), direct: true, ..Default::default() };
     let listen = "address = \"127.0.0.1:0\"";
     Settings {
         serve: server::Config {

@@ -53,6 +53,20 @@ on_both_engines!(mistakes_of_the_first_hour_are_explained, |namespace, engine| {
     let explained = portolan.done("explain --ip 192.0.2.1 --image fedora");
     assert!(explained.contains("not de.mirror.test: ") && explained.contains(reason), "{explained}");
 
+    let by = |name: &str| format!("explain --ip 192.0.2.1 --image fedora --endpoint {name}");
+    let told = portolan.done(&by("DIRECT.registry.test"));
+    assert!(told.contains("by the name direct.registry.test: never from a mirror"), "{told}");
+    assert!(told.contains("the fallback serves") && !told.contains("de.mirror.test"), "{told}");
+    let told = portolan.run(&by("drect.registry.test")).expect_failure();
+    assert!(told.contains("no [[endpoint]] drect.registry.test (near: direct.registry.test)"), "{told}");
+    portolan.configure("direct = true", "countries = [\"FR\"]\navoided_sites = [\"voluntears\"]");
+    let told = portolan.done(&by("direct.registry.test"));
+    assert!(told.contains(": only from mirrors in FR; never from mirrors of voluntears\n"), "{told}");
+    assert!(told.contains("not de.mirror.test: the endpoint names other countries"), "{told}");
+    let told = portolan.run("config check").expect_failure();
+    assert!(told.contains("a site that there is not: voluntears (near: volunteers)"), "{told}");
+    portolan.configure("voluntears", "volunteers");
+
     let inventory = || fs::read(portolan.category(CATEGORY).join("zz/inventory")).unwrap();
     let before = inventory();
     portolan.configure("tags = [\"*\"]", "tags = [\"v*\"]");

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    mirror::{CategoryId, HostCategoryId, HostCategoryUrlId, HostId},
+    mirror::{CategoryId, HostCategoryId, HostCategoryUrlId, HostId, Scheme},
     mirrorlist::{
         client::{Location, Policy},
         content::Content,
@@ -311,12 +311,14 @@ fn a_client_by_http_may_get_http_and_gets_https_first() {
 }
 
 #[test]
-fn an_endpoint_may_name_countries_and_avoid_sites() {
+fn an_endpoint_may_name_countries_avoid_sites_and_take_cdns_only() {
     let mut french = host(1);
     french.country = "FR".parse().ok();
     let mut competitor = host(2);
     competitor.site_name = "Competitor".to_owned();
-    let snapshot = snapshot(vec![french, competitor, host(3)]);
+    let mut cdn = host(4);
+    cdn.kind = HostKind::Cdn;
+    let snapshot = snapshot(vec![french, competitor, host(3), cdn]);
     let ids = |policy: Policy| {
         let client = client(&snapshot, "192.0.2.9", &policy);
         let mut ids: Vec<_> = rank(&snapshot, &client, &WANTED).iter().map(|it| it.host.id.0).collect();
@@ -324,7 +326,11 @@ fn an_endpoint_may_name_countries_and_avoid_sites() {
         ids
     };
     assert_eq!(ids(Policy { countries: vec!["FR".parse().unwrap()], ..Policy::default() }), [1]);
-    assert_eq!(ids(Policy { avoided_sites: vec!["Competitor".to_owned()], ..Policy::default() }), [1, 3]);
+    assert_eq!(ids(Policy { avoided_sites: vec!["Competitor".to_owned()], ..Policy::default() }), [1, 3, 4]);
+    let policy = Policy { cdn_only: true, ..Policy::default() };
+    assert_eq!(ids(policy.clone()), [4]);
+    let (_, others) = explain(&snapshot, &client(&snapshot, "192.0.2.9", &policy), &WANTED);
+    assert!(others.len() == 3 && others.iter().all(|it| it.1 == Exclusion::NotCdn), "{others:?}");
 }
 
 #[test]

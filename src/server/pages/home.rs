@@ -7,7 +7,7 @@ use super::{
     Frame, OverviewCache, PageError, SharedState, apart,
     map::{self, Dot},
     overview::Overview,
-    page, text,
+    page, promise, text,
 };
 use crate::server::state::now;
 
@@ -24,6 +24,8 @@ struct Home {
     countries: usize,
     land: &'static str,
     dots: Vec<Dot>,
+    /// Other names of this registry, and what each promises.
+    endpoints: Vec<(String, String)>,
 }
 
 /// `GET /`: what this is, how to pull, how much there is, and where.
@@ -34,6 +36,8 @@ pub(super) async fn answer(
 ) -> Result<HttpResponse, PageError> {
     let frame = Frame::new(&request, &state, "home", "Container images from mirrors near you")?;
     let current = state.current();
+    let hosts = &current.snapshot.hosts;
+    let endpoints = state.endpoints.list_public().map(|it| (it.host.clone(), promise(it, hosts))).collect();
     let home = apart(move || {
         let overview = cache.get(&current.snapshot, now());
         let repositories = current.snapshot.content.list_repositories();
@@ -41,7 +45,7 @@ pub(super) async fn answer(
             let tag = current.snapshot.list_tags(it).next()?;
             Some(if tag == "latest" { it.name.clone() } else { format!("{}:{tag}", it.name) })
         });
-        Ok(home(frame, &overview, repositories.len(), example))
+        Ok(Home { endpoints, ..home(frame, &overview, repositories.len(), example) })
     });
     page(&request, &home.await?)
 }
@@ -60,5 +64,6 @@ fn home(frame: Frame, overview: &Arc<Overview>, repositories: usize, example: Op
         countries: countries.len(),
         land: map::land(),
         dots: map::dots(&overview.mirrors),
+        endpoints: Vec::new(),
     }
 }

@@ -4,7 +4,7 @@ use askama::Template;
 use super::{
     Frame, PageError, ROWS, SharedState, apart,
     image::{largest, parse_image},
-    page, parameter,
+    page, parameter, promise,
 };
 use crate::{
     mirrorlist::{self, Snapshot, Wanted},
@@ -20,6 +20,10 @@ struct Which {
     network: String,
     country: String,
     asn: String,
+    /// What the name by which the reader came promises.
+    promise: Option<String>,
+    /// By this name no mirror is ever named.
+    is_direct: bool,
     offers: Vec<Offer>,
     others: Vec<Other>,
     /// So many more are left out.
@@ -53,7 +57,9 @@ pub(super) async fn answer(request: HttpRequest, state: SharedState) -> Result<H
     let (network, country, asn) = (trace.network(), trace.country, trace.asn);
     let at = now();
     let image = asked.clone();
-    let policy = state.endpoint(&peer).policy().clone();
+    let endpoint = state.endpoint(&peer);
+    let (policy, is_direct) = (endpoint.policy.clone(), endpoint.is_direct());
+    let promise = endpoint.config.as_ref().map(|it| promise(it, &current.snapshot.hosts));
     let location = state.locate(&peer);
     let found = apart(move || {
         let hosts = &current.snapshot.hosts;
@@ -65,13 +71,15 @@ pub(super) async fn answer(request: HttpRequest, state: SharedState) -> Result<H
         "" => "There are no images here yet.".to_owned(),
         _ => format!("There is no image {asked} here."),
     });
-    let (offers, others, more) = found.unwrap_or_default();
+    let (offers, others, more) = found.filter(|_| !is_direct).unwrap_or_default();
     let which = Which {
         frame,
         image: asked,
         network: format!("{network}/{}", if network.is_ipv4() { 24 } else { 48 }),
         country: country.map_or("unknown".into(), |it| it.to_string()),
         asn: asn.map_or("unknown".into(), |it| it.to_string()),
+        promise,
+        is_direct,
         offers,
         others,
         more,
