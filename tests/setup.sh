@@ -2,16 +2,29 @@
 # Installs what the tests need from Debian 12's packages. Safe to run again; starts no service.
 set -eu
 
-packages="ansible-core ansible-lint apache2 aria2 ca-certificates crun curl docker-registry docker.io containerd
- fuse-overlayfs gnupg iproute2 netavark nginx-light podman postgresql postgresql-client prometheus python3-aiosmtpd python3-librepo
- rabbitmq-server rsync shellcheck skopeo strace systemd uidmap util-linux"
+packages="ansible-core ansible-lint apache2 aria2 ca-certificates chromium chromium-driver containerd crun curl
+ docker-registry docker.io fuse-overlayfs gnupg iproute2 netavark nginx-light podman postgresql postgresql-client
+ prometheus python3-aiosmtpd python3-librepo rabbitmq-server rsync shellcheck skopeo strace systemd uidmap
+ util-linux"
+[ -n "$(command -v npm)" ] || packages="$packages npm"
+
+# Looks at pages: whether those who cannot see can use them, and whether they are valid.
+pages() {
+    folder=$(dirname "$0")/../target/npm
+    [ ! -e "$folder/node_modules/html-validate" ] || return 0
+    mkdir -p "$folder"
+    (cd "$folder" && npm install --silent --no-save --no-audit --no-fund axe-core@4.14.1 html-validate@9)
+}
 
 missing=""
 for package in $packages; do
     dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'install ok installed' \
         || missing="$missing $package"
 done
-[ -n "$missing" ] || exit 0
+if [ -z "$missing" ]; then
+    pages
+    exit 0
+fi
 
 # Debian starts services on installation unless this file says no;
 # docker-registry would otherwise take port 5000.
@@ -25,3 +38,4 @@ fi
 apt-get update -qq
 # shellcheck disable=SC2086 # a list of words on purpose
 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing
+pages

@@ -39,8 +39,8 @@ pub(super) enum Command {
         #[arg(long, default_value_t = Role::MirrorAdmin)]
         role: Role,
         /// Its owner's mail address
-        #[arg(long, value_parser = argument::contact, default_value = "")]
-        mail: String,
+        #[arg(long, value_parser = argument::contact)]
+        mail: Option<String>,
         /// Read the password from standard input, instead of making one up
         #[arg(long)]
         password_stdin: bool,
@@ -116,7 +116,7 @@ fn answer(command: Command, database: &Database) -> anyhow::Result<Answer> {
     match command {
         Command::Create { name, operator, role, mail, password_stdin } => {
             let role = if operator { Role::Operator } else { role };
-            create(database, name, role, mail, password_stdin)
+            create(database, name, role, mail.unwrap_or_default(), password_stdin)
         }
         Command::List => list(database),
         Command::Edit { name, edit } => change(database, &name, &edit),
@@ -253,7 +253,7 @@ mod tests {
                 name: name.clone(),
                 operator: true,
                 role: Role::MirrorAdmin,
-                mail: String::new(),
+                mail: None,
                 password_stdin: false,
             };
             let made = run(create()).unwrap().json();

@@ -136,6 +136,7 @@ const ROUTES: &[Route] = {
         change("/desk/hosts/{host}/edit", Host, MirrorAdmin, host::edit, host::show),
         change("/desk/hosts/{host}/remove", Host, MirrorAdmin, host::remove, host::show),
         change("/desk/hosts/{host}/drain", Host, MirrorAdmin, host::drain, host::show),
+        show("/desk/hosts/{host}/crawl", Host, Reader, host::show_crawl),
         change("/desk/hosts/{host}/crawl", Host, MirrorAdmin, host::crawl, host::show),
         change("/desk/hosts/{host}/opt-in", Host, MirrorAdmin, opt_in::opt_in, host::show),
         change("/desk/hosts/{host}/opt-in/{item}/urls", Host, MirrorAdmin, opt_in::change_urls, host::show),

@@ -149,6 +149,7 @@ const MATRIX: &[(&str, &str, [u16; 5])] = &[
     ("POST", "/desk/hosts/{host}/edit", [303, 403, 404, 422, 422]),
     ("POST", "/desk/hosts/{host}/remove", [303, 403, 404, 422, 422]),
     ("POST", "/desk/hosts/{host}/drain", [303, 403, 404, 422, 422]),
+    ("GET", "/desk/hosts/{host}/crawl", [303, 200, 404, 200, 200]),
     ("POST", "/desk/hosts/{host}/crawl", [303, 403, 404, 422, 422]),
     ("POST", "/desk/hosts/{host}/opt-in", [303, 403, 404, 422, 422]),
     ("POST", "/desk/hosts/{host}/opt-in/{item}/urls", [303, 403, 404, 422, 422]),

@@ -38,7 +38,7 @@ fn codes(heading: &str) -> Vec<Code> {
 fn name_hosts() {
     let names = format!("{REGISTRY} registry.example.org rsync.example.org\n192.0.2.11 mirror.example.org\n");
     let hosts = fs::read_to_string("/etc/hosts").unwrap();
-    fs::write("/etc/hosts", hosts + &names).unwrap();
+    fs::write("/etc/hosts", format!("{hosts}{names}")).unwrap();
 }
 
 /// What a mirror's machine has and the one of the tests has not, or must not touch.

@@ -46,6 +46,7 @@ mod crawl_memory;
 mod crowd;
 mod demo;
 mod deploy;
+mod desk;
 mod disk;
 mod events;
 mod experience;

@@ -482,7 +482,10 @@ fn what_is_to_be_repaired_is_told_with_its_command() {
     );
     let blob = |it: u8| content::ContentBlob { digest: Sha256([it; 32]), size: 5 };
     let content = content::CategoryContent { blobs: vec![blob(0xab)], ..new_category("fedora", 8) };
-    shell.database.write(crate::database::Part::Content, |it| content::replace_category(it, &content, now())).unwrap();
+    shell
+        .database
+        .write(crate::database::Part::Content, |it| content::replace_category(it, &content, now()))
+        .unwrap();
     shell.crawl_with(CrawlState::Lying, &[], Reach::Up, None, |host| {
         let category = &host.categories[0];
         let cycle = crawl::Cycle {

@@ -4,6 +4,7 @@ use actix_web::web::Payload;
 use tokio::time::timeout;
 
 use super::{PageError, Refusal};
+use crate::mirror::{Country, is_invisible};
 
 /// The largest form, in bytes.
 const LARGEST: usize = 64 * 1024;
@@ -66,6 +67,18 @@ impl Form {
         if text.is_empty() { Ok(None) } else { parse(text, label).map(Some) }
     }
 
+    /// A country that is on the map, so that UK for GB is noticed.
+    pub(super) fn country(&self, name: &str) -> Result<Option<Country>, Refusal> {
+        let country: Option<Country> = self.optional(name, "Country")?;
+        match country.filter(|it| it.continent().is_none()) {
+            None => Ok(country),
+            Some(other) if other.to_string() == "UK" => {
+                Err(Refusal::Bad("Country: the United Kingdom is GB.".to_owned()))
+            }
+            Some(other) => Err(Refusal::Bad(format!("Country: ISO 3166-1 has no country {other}."))),
+        }
+    }
+
     /// Values, one a line or with spaces or commas between them.
     pub(super) fn list<T: FromStr<Err: Display>>(&self, name: &str, label: &str) -> Result<Vec<T>, Refusal> {
         let words = self.text(name).split([' ', ',', '\r', '\n', '\t']).filter(|it| !it.is_empty());
@@ -78,7 +91,7 @@ impl Form {
         if text.len() > most {
             return Err(Refusal::Bad(format!("{label}: at most {most} bytes.")));
         }
-        if text.chars().any(|it| it != '\n' && crate::mirror::is_invisible(it)) {
+        if text.chars().any(|it| it != '\n' && is_invisible(it)) {
             return Err(Refusal::Bad(format!("{label}: it has a character that nobody can see.")));
         }
         Ok(text)

@@ -5,7 +5,7 @@ use super::{
 };
 use crate::{
     database::{account, category, host as hosts, site as sites},
-    mirror::{Country, HostName, HostUrl, Role, SiteName},
+    mirror::{HostName, HostUrl, Role, SiteName},
 };
 
 /// `GET /desk`: my sites and hosts, and how to begin.
@@ -83,7 +83,8 @@ pub(super) fn category_choices(desk: &mut Desk<'_>) -> Result<Vec<(String, Strin
 pub(super) fn begin(desk: &mut Desk<'_>) -> Result<Next, Refusal> {
     desk.form.has_only(&["url", "category", "country"])?;
     let url: HostUrl = desk.form.value("url", "URL")?;
-    let country: Country = desk.form.value("country", "Country")?;
+    let country = desk.form.country("country")?;
+    let country = country.ok_or_else(|| Refusal::Bad("Country: it is empty.".to_owned()))?;
     let name = opt_in::url_host(&url);
     let host_name: HostName = name.parse().map_err(|error| Refusal::Bad(format!("URL: {name}: {error}.")))?;
     if hosts::find(desk.connection, &host_name)?.is_some() {
@@ -104,5 +105,5 @@ pub(super) fn begin(desk: &mut Desk<'_>) -> Result<Next, Refusal> {
     };
     let host = host::insert(desk, &site, host_name, Some(country))?;
     let done = opt_in::carry(desk, &host, vec![url])?;
-    Ok(Next::See(format!("/desk/hosts/{}", host.id.0), done))
+    Ok(Next::See(format!("{}/crawl", host::path(host.id)), done))
 }

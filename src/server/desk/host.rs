@@ -34,7 +34,7 @@ const CRAWLS: i64 = 10;
 /// Files of a repair list on a page.
 const FILES: usize = 100;
 
-/// While a crawl is due, the page looks anew after so many seconds.
+/// While a crawl is due or runs, its page looks anew after so many seconds.
 const AGAIN: u32 = 3;
 
 /// `GET /desk/hosts/{host}`: all that is known of the host, and all that its keepers can do.
@@ -101,50 +101,64 @@ fn show_standing(desk: &mut Desk<'_>, host: &Host, page: &mut Page) -> Result<()
     Ok(())
 }
 
-fn show_crawls(desk: &mut Desk<'_>, host: &Host, may: bool, page: &mut Page) -> Result<(), Refusal> {
-    page.heading("What crawls found");
-    let now = desk.now.unix_seconds();
+/// `GET /desk/hosts/{host}/crawl`: how the crawl goes, or what it found. A page of its own, for it looks anew by itself, and
+/// that would lose what somebody types.
+pub(super) fn show_crawl(desk: &mut Desk<'_>) -> Result<Page, Refusal> {
+    let host = desk.host()?;
+    let mut page = Page::new(format!("Crawl of {}", host.name));
     if let Some(schedule) = lease::find(desk.connection, host.id)? {
         let is_running = schedule.leased_until.is_some_and(|it| it > desk.now);
-        let is_due = schedule.next_crawl_at <= desk.now;
-        if is_running || is_due {
+        if is_running || schedule.next_crawl_at <= desk.now {
             page.again = Some(AGAIN);
-            let what = if is_running {
-                "A crawler is looking at it now."
-            } else {
-                "A crawl is due: it begins as soon as a crawler is free."
+            let what = match is_running {
+                true => "A crawler is looking at it now.",
+                false => "A crawl is due: it begins as soon as a crawler is free.",
             };
             page.text(format!("{what} This page looks anew every {AGAIN} seconds."));
         } else {
-            page.text(format!(
-                "The next crawl is at {}.",
-                words::time(schedule.next_crawl_at.unix_seconds())
-            ));
+            let at = words::time(schedule.next_crawl_at.unix_seconds());
+            page.text(format!("No crawl is due; the next one is at {at}."));
         }
+    }
+    list_crawls(desk, &host, &mut page)?;
+    page.add(Block::Link(path(host.id), format!("Back to {}", host.name)));
+    Ok(page)
+}
+
+fn show_crawls(desk: &mut Desk<'_>, host: &Host, may: bool, page: &mut Page) -> Result<(), Refusal> {
+    page.heading("What crawls found");
+    list_crawls(desk, host, page)?;
+    page.add(Block::Link(format!("{}/crawl", path(host.id)), "How the crawl goes".to_owned()));
+    if may {
+        page.form(Blank::new(format!("{}/crawl", path(host.id)), "Crawl it now"));
     }
     for repair in teller::list_repairs(desk.connection, host.id)? {
         page.heading(format!("To repair in {}: {} files", repair.category, repair.files.len()))
-            .text(format!("{REPAIR_HEAD} rsync alone does not send a file again whose size and time are right; this line does."))
+            .text(format!(
+                "{REPAIR_HEAD} rsync alone does not send a file again whose size and time are right; this line does."
+            ))
             .add(Block::Code(repair.lines(FILES).join("\n")));
     }
+    Ok(())
+}
+
+fn list_crawls(desk: &mut Desk<'_>, host: &Host, page: &mut Page) -> Result<(), Refusal> {
     let crawls = crawl::list(desk.connection, host.id, CRAWLS)?;
     let row = |it: &crawl::Crawl| {
         let seconds = it.duration_ms as f64 / 1000.0;
         vec![
-            text(words::ago(it.started_at.unix_seconds(), now)),
+            text(words::ago(it.started_at.unix_seconds(), desk.now.unix_seconds())),
             text(format!("{seconds:.1} s")),
             Cell::State(it.state.to_string()),
             Cell::Lines(it.log.lines().map(str::to_owned).collect()),
         ]
     };
-    let rows = crawls.iter().map(row).collect();
-    page.table(
-        Table { label: "Crawls", header: &["When", "Took", "Found", "Why"], rows },
-        "No crawl has looked at it yet.",
-    );
-    if may {
-        page.form(Blank::new(format!("{}/crawl", path(host.id)), "Crawl it now"));
-    }
+    let table = Table {
+        label: "Crawls",
+        header: &["When", "Took", "Found", "Why"],
+        rows: crawls.iter().map(row).collect(),
+    };
+    page.table(table, "No crawl has looked at it yet.");
     Ok(())
 }
 
@@ -244,7 +258,7 @@ fn list(countries: &[Country]) -> String {
 pub(super) fn create(desk: &mut Desk<'_>) -> Result<Next, Refusal> {
     let site = desk.site()?;
     desk.form.has_only(&["name", "country"])?;
-    let (name, country) = (desk.form.value("name", "Host name")?, desk.form.optional("country", "Country")?);
+    let (name, country) = (desk.form.value("name", "Host name")?, desk.form.country("country")?);
     let host = insert(desk, &site, name, country)?;
     Ok(Next::See(path(host.id), Done::Saved))
 }
@@ -349,7 +363,7 @@ fn theirs(desk: &Desk<'_>, change: HostChange) -> Result<HostChange, Refusal> {
     let place: Option<Place> = form.optional("place", "Place")?;
     Ok(HostChange {
         name: Some(form.value("name", "Host name")?),
-        country: Some(form.optional("country", "Country")?),
+        country: Some(form.country("country")?),
         latitude: Some(place.map(Place::latitude)),
         longitude: Some(place.map(Place::longitude)),
         private: Some(form.is_ticked("private")),
@@ -393,7 +407,7 @@ pub(super) fn crawl(desk: &mut Desk<'_>) -> Result<Next, Refusal> {
     let host = desk.host()?;
     desk.form.has_only(&[])?;
     lease::make_due(desk.connection, host.id, desk.now)?;
-    Ok(Next::See(path(host.id), Done::Due))
+    Ok(Next::See(format!("{}/crawl", path(host.id)), Done::Due))
 }
 
 /// The host of the path, unless it is kept in MirrorManager.

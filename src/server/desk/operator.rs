@@ -115,7 +115,7 @@ pub(super) fn show_approvals(desk: &mut Desk<'_>) -> Result<Page, Refusal> {
         ]
     };
     let rows = approval::list(desk.connection)?.iter().map(row).collect();
-    let header = &["Host", "Wish", "Why it waits", "Asked by", "", ""];
+    let header = &["Host", "Wish", "Why it waits", "Asked by", "Yes", "No"];
     page.table(Table { label: "Approvals", header, rows }, "Nothing waits.");
     Ok(page)
 }
@@ -147,7 +147,7 @@ pub(super) fn show_accounts(desk: &mut Desk<'_>) -> Result<Page, Refusal> {
             link(format!("/desk/accounts/{}", account.name), "Edit"),
         ]);
     }
-    let header = &["Name", "Role", "Is", "Mail", "Keeps", "Made", ""];
+    let header = &["Name", "Role", "Is", "Mail", "Keeps", "Made", "Action"];
     page.table(Table { label: "Accounts", header, rows }, "There are none.");
     page.text("More are made by signing up, or by `portolan account create`.");
     Ok(page)
@@ -258,7 +258,7 @@ pub(super) fn show_withdrawals(desk: &mut Desk<'_>) -> Result<Page, Refusal> {
         ]
     };
     let rows = withdrawal::list(desk.connection)?.iter().map(row).collect();
-    let header = &["Digest", "Why", "Answer", "Since", ""];
+    let header = &["Digest", "Why", "Answer", "Since", "Action"];
     page.table(Table { label: "Withdrawals", header, rows }, "Nothing is withdrawn.");
     let form = Blank::new("/desk/withdrawals", "Withdraw")
         .grave()

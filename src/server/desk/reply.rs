@@ -134,7 +134,8 @@ impl DeskPage<'_> {
 
 /// An answer before it is one: it can go from thread to thread.
 pub(super) enum Reply {
-    Page(StatusCode, String),
+    /// The last: it looks anew after so many seconds.
+    Page(StatusCode, String, Option<u32>),
     See(String),
     /// To the desk, with a new session.
     SignedIn(String),
@@ -146,10 +147,13 @@ pub(super) enum Reply {
 impl Reply {
     pub(super) fn respond(self) -> HttpResponse {
         match self {
-            Self::Page(status, body) => {
+            Self::Page(status, body, again) => {
                 let mut response = respond(status, body);
-                let no_store = header::HeaderValue::from_static("no-store");
-                response.headers_mut().insert(header::CACHE_CONTROL, no_store);
+                let headers = response.headers_mut();
+                headers.insert(header::CACHE_CONTROL, header::HeaderValue::from_static("no-store"));
+                if let Some(seconds) = again {
+                    headers.insert(header::REFRESH, seconds.into());
+                }
                 response
             }
             Self::See(path) => go(&path).finish(),
@@ -183,7 +187,8 @@ pub(super) fn page(
     let told = Done::told(&visitor.done).filter(|_| status == StatusCode::OK);
     let refused = page.refused.as_deref();
     let body = DeskPage { frame, page, told, refused }.render();
-    Ok(Reply::Page(status, body.map_err(|error| PageError::Internal(error.to_string()))?))
+    let body = body.map_err(|error| PageError::Internal(error.to_string()))?;
+    Ok(Reply::Page(status, body, page.again))
 }
 
 /// Sends the browser to another page, which tells what was done.

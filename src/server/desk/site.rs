@@ -66,7 +66,7 @@ fn show_keepers(
         row
     };
     let rows = keepers.iter().map(row).collect();
-    let header: &[_] = if may { &["Account", ""] } else { &["Account"] };
+    let header: &[_] = if may { &["Account", "Action"] } else { &["Account"] };
     page.heading("Who keeps it").table(Table { label: "Keepers", header, rows }, "Only operators.");
     if may {
         let form = Blank::new(format!("{path}/keepers"), "Add").field(

@@ -40,7 +40,7 @@ pub(super) fn show(desk: &mut Desk<'_>, host: &Host, may: bool, page: &mut Page)
         rows.push(row);
     }
     let header: &[_] = match may {
-        true => &["Token", "Made", "Expires", "Last used", ""],
+        true => &["Token", "Made", "Expires", "Last used", "Action"],
         false => &["Token", "Made", "Expires", "Last used"],
     };
     page.table(

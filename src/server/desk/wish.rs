@@ -45,7 +45,7 @@ pub(super) fn show(desk: &mut Desk<'_>, host: &Host, may: bool, page: &mut Page)
         row.extend(button(format!("{path}/wishes/{}/remove", it.id), wish));
         rows.push(row);
     }
-    let header: &[_] = if may { &["What", "Which", "Note", ""] } else { &["What", "Which", "Note"] };
+    let header: &[_] = if may { &["What", "Which", "Note", "Action"] } else { &["What", "Which", "Note"] };
     page.table(Table { label: "Networks", header, rows }, "Nobody in particular: the nearest clients come.");
     if may {
         let netblock = Blank::new(format!("{path}/netblocks"), "Add the network").field(Kind::Text, "netblock", "A network of yours", "", "Such as 192.0.2.0/24. Wider than /16 (IPv6: /32), or one of another site: an operator looks at it first.");

@@ -3,6 +3,7 @@
 pub(crate) mod agent;
 pub(crate) mod apache;
 pub(crate) mod aria2;
+pub(crate) mod browser;
 pub(crate) mod ca;
 pub(crate) mod containerd;
 pub(crate) mod cosign;

@@ -73,7 +73,7 @@ impl Origin {
         let identity = namespace.authority.issue(&["origin.test"]);
         let config = folder.join("config.yml");
         let text = render_config(&folder, &identity.certificate, &identity.key);
-        fs::write(&config, text + &sections(&folder)).expect("its configuration");
+        fs::write(&config, format!("{text}{}", sections(&folder))).expect("its configuration");
         let mut registry = command("docker-registry");
         registry.arg("serve").arg(&config);
         let mut program = Program::start("docker-registry", &folder, registry);
