@@ -4,6 +4,7 @@ use std::fs;
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
+use crate::rig::http;
 use crate::rig::image::Image;
 use crate::rig::namespace;
 use crate::rig::nginx::Scheme;
@@ -58,6 +59,42 @@ on_both_engines!(contacts_are_told, |namespace, engine| {
     drop(mirror);
     world.crawl();
     assert!(smtp.mails()[3].contains("Subject: de.mirror.test is switched off"));
+});
+
+on_both_engines!(a_spent_budget_is_told_to_the_operators_once, |namespace, engine| {
+    let world = world(namespace, engine);
+    world.portolan.configure("mail_from", "operators = [\"all@registry.test\"]\nmail_from");
+    world.portolan.configure("[serve]\n", "[statistics]\nbudget_per_day = 1000\n[serve]\n");
+    let smtp = Smtp::start(namespace);
+    world.crawl();
+    assert!(smtp.mails().is_empty(), "nothing is spent");
+
+    let serve = world.portolan.serve();
+    let layer = world.origin.layers("fedora", "latest").remove(0);
+    let answer = http::get(&format!("https://registry.test/v2/fedora/blobs/{layer}"), &[]);
+    assert_eq!(answer.status, 200, "no mirror has it");
+    serve.stop(); // it stores what it counted
+    let mut crawl = world.portolan.start("crawl --once");
+    assert!(wait_for(Duration::from_secs(15), || crawl.has_ended()), "{}", crawl.log());
+    assert!(
+        crawl.log().contains("much of a budget of bytes from CDNs and the fallback is spent"),
+        "{}",
+        crawl.log()
+    );
+    world.crawl();
+    let mails = smtp.mails();
+    assert_eq!(mails.len(), 1, "{mails:#?}");
+    // Soft line breaks of quoted-printable.
+    let mail = mails[0].replace("=\r\n", "").replace("=\n", "");
+    for part in
+        ["Subject: the fallback has spent its budget, or nearly", "To: all@registry.test", "100 % or more"]
+    {
+        assert!(mail.contains(part), "{part} is not in\n{mail}");
+    }
+    let shown = world.portolan.json("statistics");
+    let bytes = answer.body.len() as u64;
+    assert_eq!(shown["days"][0]["ways"]["fallback-tree"], serde_json::json!({"requests": 1, "bytes": bytes}));
+    assert_eq!(shown["budgets"][0], serde_json::json!({"period": "day", "spent": bytes, "budget": 1000}));
 });
 
 #[test]
