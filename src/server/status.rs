@@ -1,6 +1,9 @@
 //! `/healthz`, `/readyz` and `/metrics`, on an address of their own.
 
-use std::{collections::BTreeMap, time::SystemTime};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::SystemTime,
+};
 
 use actix_web::{
     HttpResponse, Responder,
@@ -17,7 +20,7 @@ use super::{
 };
 use crate::{
     database::{probe::SILENCE, statistics::StatisticsConfig},
-    mirror::{HostKind, Serial},
+    mirror::{HostId, HostKind, Serial},
     mirrorlist::{
         Snapshot, Standing,
         rows::{CategoryRow, HostRow},
@@ -152,13 +155,15 @@ fn render_watched(state: &State, current: &Current, config: &StatisticsConfig) {
         metrics::gauge!("portolan_budget_bytes", "period" => period).set(budget as f64);
     }
     let (snapshot, at) = (&current.snapshot, now());
-    let is_unused = |it: &&HostRow| {
-        let is_old = it.clean_since <= at - UNUSED.as_secs();
-        let is_good = snapshot.standing(it, at) <= Standing::Behind;
-        !it.private && is_old && is_good && !watched.used.contains(&it.id)
-    };
+    let is_unused = |it: &&HostRow| is_unused(it, snapshot.standing(it, at), &watched.used, at);
     let unused = snapshot.hosts.list().iter().filter(is_unused).count();
     metrics::gauge!("portolan_hosts_unused").set(unused as f64);
+}
+
+/// Is it public, good and known for long, and was no client sent there?
+fn is_unused(host: &HostRow, standing: Standing, used: &BTreeSet<HostId>, at: i64) -> bool {
+    let is_old = host.clean_since <= at - UNUSED.as_secs();
+    !host.private && is_old && standing <= Standing::Behind && !used.contains(&host.id)
 }
 
 /// How far the newest state of a category has come.
@@ -191,6 +196,20 @@ fn rate_categories(snapshot: &Snapshot) -> BTreeMap<String, Spread> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_good_host_without_clients_is_of_no_use() {
+        let week = UNUSED.as_secs();
+        let host = HostRow { clean_since: 1_000, private: false, ..crate::mirrorlist::testing::host(1) };
+        let told = |host: &HostRow, standing, used: &[i64], at| {
+            is_unused(host, standing, &used.iter().map(|it| HostId(*it)).collect(), at)
+        };
+        assert!(told(&host, Standing::Behind, &[2], 1_000 + week));
+        assert!(!told(&host, Standing::Behind, &[2], 999 + week), "it is new");
+        assert!(!told(&host, Standing::Unknown, &[2], 1_000 + week), "for a reason");
+        assert!(!told(&host, Standing::Fresh, &[1], 1_000 + week));
+        assert!(!told(&HostRow { private: true, ..host }, Standing::Fresh, &[], 1_000 + week));
+    }
 
     #[test]
     fn a_prober_that_is_not_heard_of_is_silent() {

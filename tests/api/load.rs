@@ -1,6 +1,6 @@
 //! Hosts with more clients than their bandwidth carries, and what is counted of clients.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 use portolan::{
@@ -91,6 +91,9 @@ fn what_is_answered_is_counted_by_way_and_day() {
         };
         wait(STORED_WITHIN, "stored", || counted(Period::Day) == expected.into());
         assert_eq!(counted(Period::Hour), expected.into());
+        get("/v2/fedora/manifests/latest", &[], 200);
+        let expected = BTreeMap::from_iter(expected.into_iter().chain([(Way::Tag, count(3, 0))]));
+        wait(STORED_WITHIN, "what was stored is stored once", || counted(Period::Day) == expected);
         let countries = world.database.read(|it| statistics::list_countries(it, since)).unwrap();
         assert_eq!(
             countries,
