@@ -30,7 +30,7 @@ pub(super) fn make<T>(
 /// Who runs the command, as the log calls them. No account can be called so.
 fn actor() -> String {
     let user = ["SUDO_USER", "USER", "LOGNAME"].into_iter().find_map(|it| std::env::var(it).ok());
-    format!("cli:{}", user.unwrap_or_default())
+    format!("cli:{}", user.as_deref().unwrap_or("unknown"))
 }
 
 fn now() -> Time {

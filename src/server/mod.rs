@@ -198,16 +198,9 @@ pub async fn serve(
     let office =
         settings.accounts.sign_in.then(|| desk::Office::new(database.clone(), settings.accounts.sign_up));
     let office = office.map(Data::new);
-    let state = State::new(
-        config,
-        office.is_some(),
-        &settings.endpoints,
-        fallback,
-        geoip,
-        settings.publish,
-        settings.seed,
-        current,
-    );
+    let mut state =
+        State::new(config, &settings.endpoints, fallback, geoip, settings.publish, settings.seed, current);
+    state.has_desk = office.is_some();
     let state = Data::new(state);
     let recorder = Data::new(recorder());
 

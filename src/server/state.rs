@@ -73,7 +73,6 @@ impl Current {
 impl State {
     pub(super) fn new(
         config: &Config,
-        has_desk: bool,
         endpoints: &[EndpointConfig],
         fallback: Fallback,
         geoip: GeoIp,
@@ -95,7 +94,7 @@ impl State {
             // One place is ours.
             max_urls: config.max_urls.min(RESOURCES_LIMIT - 1),
             whole_addresses: config.whole_addresses,
-            has_desk,
+            has_desk: false,
             trust: Trust { proxies: config.trusted_proxies.clone(), header: config.forwarded_header },
             endpoints: Endpoints::new(config, endpoints),
         }

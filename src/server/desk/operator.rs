@@ -236,7 +236,7 @@ fn entry(entry: &Entry) -> Vec<Cell> {
 fn pairs(json: &str) -> Vec<String> {
     match serde_json::from_str(json) {
         Ok(serde_json::Value::Object(object)) => {
-            object.iter().map(|it| format!("{}: {}", it.0, it.1)).collect()
+            object.iter().filter(|it| !it.1.is_null()).map(|it| format!("{}: {}", it.0, it.1)).collect()
         }
         _ => vec![json.to_owned()],
     }
