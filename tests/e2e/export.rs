@@ -167,7 +167,7 @@ fn assert_only_the_good_image_was_added(portolan: &Portolan, before: &BTreeMap<S
     assert!(gone.is_empty(), "{gone:#?} are gone");
 }
 
-/// How often an export is killed.
+/// How often an export is killed in its middle.
 const KILLS: usize = 50;
 
 /// Images that stay, and one that is replaced each round, so that each export has something to bring and to remove.
@@ -218,8 +218,10 @@ fn an_export_goes_on_after_kills_at_any_moment() {
         let begun = Instant::now();
         portolan.done("export");
         let whole = begun.elapsed();
-        let mut killed = 0;
-        for round in 1..=KILLS {
+        let (mut killed, mut round) = (0, 0);
+        while killed < KILLS {
+            round += 1;
+            assert!(round <= 6 * KILLS, "too many were through: only {killed} were killed");
             origin.set(contents_of_round(round));
             let mut export = portolan.start("export");
             std::thread::sleep(whole.mul_f64(dice.throw(1000) as f64 / 1000.0));
@@ -227,8 +229,7 @@ fn an_export_goes_on_after_kills_at_any_moment() {
             export.kill();
             categories.iter().for_each(|it| tree::check_content(it));
         }
-        println!("an export takes {whole:?}; {killed} of {KILLS} were killed before their end");
-        assert!(killed >= KILLS / 3);
+        println!("an export takes {whole:?}; {killed} of {round} were killed before their end");
         portolan.done("export");
         undisturbed.done("export");
         categories.iter().for_each(|it| tree::check(it));

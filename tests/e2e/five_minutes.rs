@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use crate::rig::apache::Apache;
 use crate::rig::image::Image;
 use crate::rig::namespace::{self, CLIENT_DE, Namespace, REGISTRY};
 use crate::rig::nginx::{Nginx, Scheme};
@@ -78,6 +79,17 @@ fn write_files(text: &str) -> Vec<String> {
     files.map(write).collect()
 }
 
+/// Runs the lines by which an admin looks at the own server.
+#[track_caller]
+fn see_for_yourself(script: &str) {
+    let seen = shell(script).expect_success();
+    for part in ["200 OK", "Content-Length: 2", "206 Partial", "Content-Range: bytes 1-1/2", "404 Not"] {
+        assert!(seen.contains(part), "{part} is not in {seen}");
+    }
+    assert_eq!(seen.matches("Content-Type: application/octet-stream").count(), 2, "{seen}");
+    assert!(!seen.contains("Content-Encoding"), "{seen}");
+}
+
 #[test]
 fn from_nothing_to_offered() {
     namespace::enter(|namespace| {
@@ -127,16 +139,17 @@ fn from_nothing_to_offered() {
         let servers = codes("## Web server");
         assert_eq!(servers.iter().map(|it| it.language).collect::<Vec<_>>(), ["nginx", "apache", "sh"]);
         nginx.restart_with(servers[0].text);
-        let seen = shell(servers[2].text).expect_success();
-        for part in ["200 OK", "Content-Length: 2", "206 Partial", "Content-Range: bytes 1-1/2", "404 Not"] {
-            assert!(seen.contains(part), "{part} is not in {seen}");
-        }
-        assert!(!seen.contains("Content-Encoding"), "{seen}");
+        see_for_yourself(servers[2].text);
         fs::write("/etc/cron.d/portolan-sync", steps[3].text).unwrap();
         let offered = wait_for(PROMISED, is_offered);
         let took = started.elapsed();
         assert!(offered && took < PROMISED, "{}", fs::read_to_string("/var/log/portolan-sync.log").unwrap());
         println!("from nothing to the first redirect: {took:.1?}, and what the admin types and reads");
+
+        // The same files by the other server.
+        let apache = format!("Alias /containers /var/www/html/containers\n{}", servers[1].text);
+        let _apache = Apache::start(namespace, "de2.mirror.test", &apache);
+        see_for_yourself(&servers[2].text.replace("mirror.example.org", "de2.mirror.test"));
 
         // What runs later.
         let cron = fs::read_to_string("/etc/cron.d/portolan-sync").unwrap();

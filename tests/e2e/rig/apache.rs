@@ -8,8 +8,9 @@ use super::namespace::{self, Namespace};
 use super::program::{Program, command};
 
 /// What Debian's package enables, and what `a2enmod rewrite headers ssl` does.
-const MODULES: [&str; 11] = [
+const MODULES: [&str; 12] = [
     "mpm_event",
+    "alias",
     "authz_core",
     "mime",
     "setenvif",
