@@ -234,13 +234,18 @@ fn a_mirror_admin_comes_and_registers_a_mirror() {
         );
         assert!(wrong.text().contains("value=\"https://ann.example/fedora\""), "nothing typed is lost");
         let fields = [("url", "https://ann.example/fedora"), ("category", "fedora"), ("country", "UA")];
-        let path = ann.done("/desk/mirrors", &fields);
+        let next = ann.done("/desk/mirrors", &fields);
         let host = world.host_row("ann.example");
-        assert_eq!(path, format!("/desk/hosts/{}", host.id.0));
+        let path = format!("/desk/hosts/{}", host.id.0);
+        assert_eq!(next, format!("{path}/crawl"));
+        let crawl = ann.get(&next);
+        assert!(
+            crawl.text().contains("A crawl is due") && crawl.header("refresh") == "3",
+            "{}",
+            crawl.text()
+        );
         let page = ann.get(&path);
-        for part in
-            ["https://ann.example/fedora", "A crawl is due", "http-equiv=\"refresh\"", "categories=fedora"]
-        {
+        for part in ["https://ann.example/fedora", "categories=fedora"] {
             assert!(page.text().contains(part), "{part} is not in {}", page.text());
         }
         let again = ann.refused("/desk/mirrors", &fields);
