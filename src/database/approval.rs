@@ -8,7 +8,6 @@ use super::{
     account::Account,
     audit::{self, Subject},
     category,
-    error::exists,
     host::{self, Host, HostChange},
     host_category, host_netblock, host_peer_asn,
     schema::{
@@ -21,7 +20,7 @@ use crate::mirror::{
 };
 
 /// Wishes of one host that wait at once.
-pub const MOST_WAITING: i64 = 50;
+pub const MOST_WAITING: i64 = 20;
 
 /// A wish that waits.
 #[derive(Clone, Debug, PartialEq, Queryable, Selectable, Serialize)]
@@ -67,22 +66,24 @@ pub fn seek(
     wish: &Wish,
     now: Time,
 ) -> QueryResult<Outcome> {
-    if let Wish::Netblock(netblock) = wish
-        && !capture::is_one_place(netblock)
-        && !host.private
-    {
+    if is_for_private_only(host, wish) {
         return Ok(Outcome::Refused("this network stands in many places: only a private host may have it"));
     }
     let Some(reason) = find_reason(connection, by, host, wish)? else {
         fulfil(connection, by.name.as_str(), host.id, wish, now)?;
         return Ok(Outcome::Granted);
     };
+    let (kind, value) = wish.to_words();
+    let own = approval::table.filter(approval::host_id.eq(host.id));
+    let same = own.filter(approval::wish.eq(kind)).filter(approval::value.eq(&value));
+    if same.count().get_result::<i64>(connection)? > 0 {
+        return Ok(Outcome::Waits(reason));
+    }
     let waiting: i64 =
         approval::table.filter(approval::host_id.eq(host.id)).count().get_result(connection)?;
     if waiting >= MOST_WAITING {
         return Ok(Outcome::Refused("too many wishes of this host wait already"));
     }
-    let (kind, value) = wish.to_words();
     let row = (
         approval::host_id.eq(host.id),
         approval::wish.eq(kind),
@@ -91,17 +92,17 @@ pub fn seek(
         approval::asked_by.eq(by.name.as_str()),
         approval::asked_at.eq(now),
     );
-    let inserted = diesel::insert_into(approval::table).values(row).execute(connection);
-    inserted.map_err(|error| exists(error, || "the same wish".to_owned()))?;
+    diesel::insert_into(approval::table).values(row).execute(connection)?;
     Ok(Outcome::Waits(reason))
 }
 
-/// All that wait, oldest first, with the names of their hosts.
-pub fn list(connection: &mut Connection) -> QueryResult<Vec<(Approval, HostName)>> {
+/// Those that wait longest, at most `limit`, with the names of their hosts.
+pub fn list(connection: &mut Connection, limit: i64) -> QueryResult<Vec<(Approval, HostName)>> {
     approval::table
         .inner_join(hosts::table)
         .select((Approval::as_select(), hosts::name))
         .order(approval::id)
+        .limit(limit)
         .load(connection)
 }
 
@@ -125,8 +126,12 @@ pub fn settle(
     let row: Option<Approval> =
         approval::table.find(id).select(Approval::as_select()).first(connection).optional()?;
     let Some(row) = row else { return Ok(false) };
-    diesel::delete(approval::table.find(id)).execute(connection)?;
-    if let Some(wish) = row.wish().filter(|_| granted) {
+    let Some(host) = host::find_by_id(connection, row.host_id)? else { return Ok(false) };
+    // Another operator may be faster.
+    if diesel::delete(approval::table.find(id)).execute(connection)? == 0 {
+        return Ok(false);
+    }
+    if let Some(wish) = row.wish().filter(|it| granted && !is_for_private_only(&host, it)) {
         fulfil(connection, by.name.as_str(), row.host_id, &wish, now)?;
     }
     Ok(true)
@@ -148,8 +153,8 @@ pub fn find_reason(
     Ok(match wish {
         _ if by.role == Role::Operator => None,
         Wish::Netblock(netblock) => {
-            let others = list_others_netblocks(connection, host.site_id)?;
-            capture::of_netblock(netblock, &others)
+            let (own, others) = list_netblocks(connection, host.site_id)?;
+            capture::of_netblock(netblock, &own, &others)
         }
         Wish::Asn(_) | Wish::PeerAsn(_) => Some("an autonomous system".to_owned()),
         Wish::Bandwidth(bandwidth) => capture::of_bandwidth(*bandwidth),
@@ -165,15 +170,23 @@ pub fn find_reason(
 /// The host name of a URL.
 fn url_host(url: &HostUrl) -> String {
     let parsed = ::url::Url::parse(url.as_str()).ok();
-    parsed.and_then(|it| it.host_str().map(str::to_owned)).unwrap_or_default()
+    // A name with a dot at its end is the same name.
+    parsed.and_then(|it| it.host_str().map(|it| it.trim_end_matches('.').to_owned())).unwrap_or_default()
 }
 
-fn list_others_netblocks(connection: &mut Connection, site: SiteId) -> QueryResult<Vec<Netblock>> {
-    netblocks::table
+/// The networks of a site's hosts, and those of all others.
+fn list_netblocks(connection: &mut Connection, site: SiteId) -> QueryResult<(Vec<Netblock>, Vec<Netblock>)> {
+    let all: Vec<(SiteId, Netblock)> = netblocks::table
         .inner_join(hosts::table)
-        .filter(hosts::site_id.ne(site))
-        .select(netblocks::netblock)
-        .load(connection)
+        .select((hosts::site_id, netblocks::netblock))
+        .load(connection)?;
+    let (own, others): (Vec<_>, Vec<_>) = all.into_iter().partition(|it| it.0 == site);
+    Ok((own.into_iter().map(|it| it.1).collect(), others.into_iter().map(|it| it.1).collect()))
+}
+
+/// A network that stands in many places at once, wished for a host that all the world sees.
+fn is_for_private_only(host: &Host, wish: &Wish) -> bool {
+    matches!(wish, Wish::Netblock(it) if !capture::is_one_place(it)) && !host.private
 }
 
 fn list_others_urls(connection: &mut Connection, site: SiteId) -> QueryResult<Vec<HostUrl>> {
@@ -259,12 +272,11 @@ mod tests {
                 ("asn", "64501"),
                 ("peer-asn", "64502"),
                 ("bandwidth", "20000"),
-                ("url", "fedora http://other.example/evil"),
+                ("url", "fedora http://other.example./evil"),
             ] {
                 let outcome = seek(&ann, &mine, kind, value).unwrap();
                 assert!(matches!(outcome, Outcome::Waits(_)), "{kind} {value}: {outcome:?}");
-                let again = seek(&ann, &mine, kind, value).unwrap_err();
-                assert_eq!(again.to_string(), "the same wish exists already");
+                assert_eq!(seek(&ann, &mine, kind, value).unwrap(), outcome, "it waits already");
             }
             let found = database.read(|it| host::find(it, &mine.name)).unwrap().unwrap();
             assert_eq!((found.asn, found.bandwidth), (mine.asn, mine.bandwidth), "nothing of it is so");
@@ -272,7 +284,7 @@ mod tests {
             assert!(matches!(seek(&op, &mine, "netblock", "10.0.0.0/24").unwrap(), Outcome::Refused(_)));
             assert_eq!(seek(&op, &mine, "netblock", "198.51.0.0/12").unwrap(), Outcome::Granted);
 
-            let waiting = database.read(list).unwrap();
+            let waiting = database.read(|it| list(it, 9)).unwrap();
             assert_eq!(waiting.len(), 6);
             let settle = |at: usize, granted| {
                 database.write(Part::Hosts, |it| settle(it, &op, waiting[at].0.id, granted, now())).unwrap()

@@ -6,7 +6,8 @@ use serde_json::{Map, Value};
 
 use super::{
     Connection, Sha256, Time, account, host, host_category, host_country, host_netblock, host_peer_asn,
-    schema::audit, site, withdrawal,
+    schema::{approval, audit},
+    site, withdrawal,
 };
 use crate::mirror::{AccountId, AccountName, HostId, SiteId};
 
@@ -97,6 +98,26 @@ pub fn forget(connection: &mut Connection, name: &AccountName) -> QueryResult<()
     let about =
         audit::table.filter(audit::subject.eq("account")).filter(audit::subject_name.eq(name.as_str()));
     diesel::delete(about).execute(connection)?;
+    let asked = approval::table.filter(approval::asked_by.eq(name.as_str()));
+    diesel::update(asked).set(approval::asked_by.eq(ERASED)).execute(connection)?;
+    forget_keeper(connection, name)
+}
+
+/// Of sites it stands in the log who keeps them.
+fn forget_keeper(connection: &mut Connection, name: &AccountName) -> QueryResult<()> {
+    let (quoted, erased) = (format!("\"{name}\""), format!("\"{ERASED}\""));
+    let pattern = format!("%{quoted}%");
+    let named = audit::before_change.like(&pattern).or(audit::after_change.like(&pattern));
+    let of_sites = audit::table.filter(audit::subject.eq("site")).filter(named);
+    let entries: Vec<Entry> = of_sites.select(Entry::as_select()).load(connection)?;
+    for entry in entries {
+        let replace = |it: Option<String>| it.map(|it| it.replace(&quoted, &erased));
+        let change = (
+            audit::before_change.eq(replace(entry.before_change)),
+            audit::after_change.eq(replace(entry.after_change)),
+        );
+        diesel::update(audit::table.find(entry.id)).set(change).execute(connection)?;
+    }
     Ok(())
 }
 

@@ -62,15 +62,15 @@ impl fmt::Display for Wish {
 /// The widest network that a host may name without an operator: `/16`, and `/32` of IPv6.
 const WIDEST: (u8, u8) = (16, 32);
 
+/// Networks that a site's hosts have together without an operator: else many small ones were as good as a wide one.
+const MOST_NETWORKS: usize = 8;
+
 /// The most that a host may say of itself without an operator, in Mbit/s.
 const LOUDEST: u32 = 10_000;
 
-/// Why an operator has to agree to a host's own networks; `None` if they need not. `others` are the networks of other
-/// sites' hosts.
-pub fn of_netblock<'a>(
-    netblock: &Netblock,
-    others: impl IntoIterator<Item = &'a Netblock>,
-) -> Option<String> {
+/// Why an operator has to agree to one more network of a site's host; `None` if they need not. `own` are the networks of the
+/// site's hosts, `others` those of all other sites'.
+pub fn of_netblock(netblock: &Netblock, own: &[Netblock], others: &[Netblock]) -> Option<String> {
     let network = netblock.network();
     let widest = if network.addr().is_ipv4() { WIDEST.0 } else { WIDEST.1 };
     if network.prefix_len() < widest {
@@ -80,7 +80,11 @@ pub fn of_netblock<'a>(
         let other = it.network();
         other.contains(&network) || network.contains(&other)
     };
-    others.into_iter().find(overlaps).map(|it| format!("it overlaps {it}, a network of another site's host"))
+    let other = others.iter().find(overlaps);
+    let most = own.len() >= MOST_NETWORKS && !own.contains(netblock);
+    other
+        .map(|it| format!("it overlaps {it}, a network of another site's host"))
+        .or(most.then(|| format!("the site has {} networks already", own.len())))
 }
 
 /// Why an operator has to agree to a bandwidth.
@@ -89,14 +93,22 @@ pub fn of_bandwidth(bandwidth: Bandwidth) -> Option<String> {
 }
 
 /// May a network be that of a host that all the world sees? Networks that stand in many places at once (RFC 1918, RFC
-/// 4193, RFC 6598) are for private hosts only.
+/// 4193, RFC 6598; loopback, link-local, NAT64) are for private hosts only.
 pub fn is_one_place(netblock: &Netblock) -> bool {
     match netblock.network().addr() {
         IpAddr::V4(address) => {
             let [first, second, ..] = address.octets();
-            !address.is_private() && (first, second & 0xc0) != (100, 64)
+            let is_shared = (first, second & 0xc0) == (100, 64);
+            let is_own = address.is_private() || address.is_loopback() || address.is_link_local();
+            let is_special = address.is_multicast() || first == 0 || first >= 240;
+            !(is_own || is_shared || is_special)
         }
-        IpAddr::V6(address) => !address.is_unique_local(),
+        IpAddr::V6(address) => {
+            let is_nat64 = address.segments()[..2] == [0x64, 0xff9b];
+            let is_local = address.is_unique_local() || address.is_unicast_link_local();
+            let is_special = address.is_loopback() || address.is_unspecified() || address.is_multicast();
+            !(is_nat64 || is_local || is_special)
+        }
     }
 }
 
@@ -117,11 +129,19 @@ mod tests {
             ("198.51.0.0/16", "it overlaps 198.51.100.0/24, a network of another site's host"),
         ] {
             let others = [netblock("198.51.100.0/24")];
-            assert_eq!(of_netblock(&netblock(text), &others).as_deref(), Some(reason), "{text}");
+            assert_eq!(of_netblock(&netblock(text), &[], &others).as_deref(), Some(reason), "{text}");
         }
         for text in ["192.0.0.0/16", "2001:db8::/32", "198.51.101.0/24"] {
-            assert_eq!(of_netblock(&netblock(text), &[netblock("198.51.100.0/24")]), None, "{text}");
+            assert_eq!(of_netblock(&netblock(text), &[], &[netblock("198.51.100.0/24")]), None, "{text}");
         }
+    }
+
+    #[test]
+    fn many_networks_need_an_operator() {
+        let own: Vec<_> = (0..8).map(|it| netblock(&format!("192.{it}.0.0/16"))).collect();
+        assert_eq!(of_netblock(&netblock("192.7.0.0/16"), &own[..7], &[]), None);
+        let reason = of_netblock(&netblock("192.8.0.0/16"), &own, &[]);
+        assert_eq!(reason.as_deref(), Some("the site has 8 networks already"));
     }
 
     #[test]
@@ -150,7 +170,19 @@ mod tests {
 
     #[test]
     fn networks_that_are_everywhere_are_for_private_hosts() {
-        for text in ["10.1.0.0/16", "172.16.0.0/16", "192.168.7.0/24", "100.64.0.0/16", "fd00::/32"] {
+        for text in [
+            "10.1.0.0/16",
+            "172.16.0.0/16",
+            "192.168.7.0/24",
+            "100.64.0.0/16",
+            "fd00::/32",
+            "127.0.0.0/16",
+            "169.254.0.0/16",
+            "0.0.0.0/16",
+            "::1",
+            "fe80::/32",
+            "64:ff9b::/96",
+        ] {
             assert!(!is_one_place(&netblock(text)), "{text}");
         }
         for text in ["192.0.2.0/24", "100.128.0.0/16", "172.32.0.0/16", "2001:db8::/32"] {

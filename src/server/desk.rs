@@ -256,6 +256,9 @@ async fn answer(
         Work::Change(..) => {
             let form = Form::read(body).await?;
             visitor.check_form(&form)?;
+            if !office.throttle.admits_change(&visitor.network) {
+                return Err(PageError::TooMany);
+            }
             form
         }
     };
@@ -342,7 +345,7 @@ impl Request {
         let session = secret::hash(&self.session);
         let found = office.database.read(|it| database::account::find_session(it, session, now))?;
         let account = found.ok_or(Refusal::SignIn)?;
-        if !office.throttle.admits(&self.visitor.network, account.name.as_str()) {
+        if !office.throttle.admits(&self.visitor.network, Some(&account.name)) {
             return Err(Refusal::Bad("Too many tries: wait an hour.".to_owned()));
         }
         let hash = office.database.read(|it| database::account::find_password(it, &account.name))?;

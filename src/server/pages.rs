@@ -162,7 +162,7 @@ pub(super) enum PageError {
     Slow,
     #[error("{0}")]
     Form(String),
-    #[error("too many tries: wait an hour")]
+    #[error("too much is tried from your network: wait a while")]
     TooMany,
     #[error("too much is asked at once: try again in a moment")]
     Busy,

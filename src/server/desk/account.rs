@@ -12,8 +12,8 @@ use crate::{
     mirror::Role,
 };
 
-/// Own changes in what an account takes away with it.
-const CHANGES: i64 = 10_000;
+/// Own changes on one page of what is kept of an account.
+const CHANGES: i64 = 100;
 
 /// `GET /desk/account`: what is kept of the account, and all that its owner can do with it.
 pub(super) fn show(desk: &mut Desk<'_>) -> Result<Page, Refusal> {
@@ -43,7 +43,8 @@ pub(super) fn show(desk: &mut Desk<'_>) -> Result<Page, Refusal> {
         );
     page.heading("Password").form(password);
     page.heading("Sessions").form(Blank::new("/desk/account/sessions", "Sign out everywhere"));
-    page.heading("What is kept of you").add(Block::Code(export(desk)?));
+    page.heading("What is kept of you");
+    export(desk, &mut page)?;
     let erase = Blank::new("/desk/account/erase", "Erase the account").grave().field(
         Kind::Text,
         "name",
@@ -55,14 +56,23 @@ pub(super) fn show(desk: &mut Desk<'_>) -> Result<Page, Refusal> {
     Ok(page)
 }
 
-/// All that is kept of an account, as JSON.
-fn export(desk: &mut Desk<'_>) -> Result<String, Refusal> {
+/// All that is kept of an account, as JSON; of its own changes a page.
+fn export(desk: &mut Desk<'_>, page: &mut Page) -> Result<(), Refusal> {
     let sites: Vec<_> =
         account::list_sites(desk.connection, desk.account.id)?.into_iter().map(|it| it.name).collect();
-    let filter = Filter { actor: Some(desk.account.name.to_string()), ..Filter::default() };
+    let filter = Filter {
+        actor: Some(desk.account.name.to_string()),
+        before: desk.visitor.asked("before").parse().ok(),
+        ..Filter::default()
+    };
     let changes = audit::list(desk.connection, &filter, CHANGES)?;
     let all = serde_json::json!({ "account": desk.account, "sites": sites, "changes": changes });
-    Ok(serde_json::to_string_pretty(&all).unwrap_or_default())
+    page.add(Block::Code(serde_json::to_string_pretty(&all).unwrap_or_default()));
+    if let Some(last) = changes.last().filter(|_| changes.len() as i64 == CHANGES) {
+        let path = format!("/desk/account?before={}", last.id);
+        page.add(Block::Link(path, "Older changes of yours".to_owned()));
+    }
+    Ok(())
 }
 
 /// `POST /desk/account/mail`

@@ -93,12 +93,11 @@ pub(super) fn begin(desk: &mut Desk<'_>) -> Result<Next, Refusal> {
         )));
     }
     let site_name: SiteName = name.parse().map_err(|error| Refusal::Bad(format!("URL: {name}: {error}.")))?;
-    let own = account::list_sites(desk.connection, desk.account.id)?;
-    let site = match own.into_iter().next() {
+    let site = match site::find_sole(desk)? {
         Some(site) => site,
         None if sites::find(desk.connection, &site_name)?.is_some() => {
             return Err(Refusal::Bad(format!(
-                "A site named {name} is registered already: ask the operators."
+                "A site named {name} is registered already. Add the host to a site of yours, or ask the operators."
             )));
         }
         None => site::insert(desk, site_name)?,

@@ -3,17 +3,21 @@ use super::{
     block::{Blank, Block, Cell, Kind, Table, optional, text, tick},
     opt_in,
     reply::Done,
-    token, wish,
+    site, token, wish,
 };
 use crate::{
     database::{
+        Time,
         audit::{self, Subject},
         crawl,
         host::{self, Host, HostChange, NewHost},
-        host_country, imported, lease,
+        host_country, host_netblock, imported, lease,
         site::Site,
     },
-    mirror::{Bandwidth, Country, HostId, HostKind, HostName, Percent, Place, Role, capture::Wish},
+    mirror::{
+        Bandwidth, Country, HostId, HostKind, HostName, Percent, Place, Role,
+        capture::{self, Wish},
+    },
     notice::REPAIR_HEAD,
     server::pages::text as words,
     teller,
@@ -30,6 +34,9 @@ const CONTACTS: usize = 10;
 
 /// Crawls on a page.
 const CRAWLS: i64 = 10;
+
+/// A host is crawled by a press of the button once in so many seconds.
+const CRAWL_EVERY: i64 = 60;
 
 /// Files of a repair list on a page.
 const FILES: usize = 100;
@@ -319,6 +326,12 @@ pub(super) fn edit(desk: &mut Desk<'_>) -> Result<Next, Refusal> {
     if !is_imported {
         let bandwidth: Option<Bandwidth> = desk.form.optional("bandwidth", "Mbit/s")?;
         change = theirs(desk, change)?;
+        if change.name.as_ref() != Some(&host.name) {
+            check_not_banned(desk)?;
+        }
+        if change.private == Some(false) {
+            check_networks(desk, &host)?;
+        }
         match bandwidth.filter(|it| Some(*it) != host.bandwidth) {
             Some(bandwidth) => waits = wish::seek(desk, &host, &Wish::Bandwidth(bandwidth))?,
             None if bandwidth.is_none() => change.bandwidth = Some(None),
@@ -389,6 +402,7 @@ pub(super) fn remove(desk: &mut Desk<'_>) -> Result<Next, Refusal> {
     if desk.form.text("name") != host.name.as_str() {
         return Err(Refusal::Bad(format!("To remove it, write its name: {}", host.name)));
     }
+    check_not_banned(desk)?;
     desk.noting(Subject::Host(host.id), |it| host::delete(it, host.id))?;
     Ok(Next::See(format!("/desk/sites/{}", host.site_id.0), Done::Removed))
 }
@@ -406,8 +420,29 @@ pub(super) fn drain(desk: &mut Desk<'_>) -> Result<Next, Refusal> {
 pub(super) fn crawl(desk: &mut Desk<'_>) -> Result<Next, Refusal> {
     let host = desk.host()?;
     desk.form.has_only(&[])?;
+    let age = |it: Time| desk.now.unix_seconds() - it.unix_seconds();
+    if host.last_crawled_at.is_some_and(|it| age(it) < CRAWL_EVERY) {
+        return Err(Refusal::Bad("A crawler looked at it a moment ago: wait a minute.".to_owned()));
+    }
     lease::make_due(desk.connection, host.id, desk.now)?;
     Ok(Next::See(format!("{}/crawl", path(host.id)), Done::Due))
+}
+
+fn check_not_banned(desk: &mut Desk<'_>) -> Result<(), Refusal> {
+    let site = desk.site()?;
+    if site::is_banned(desk, &site)? { Err(Refusal::Bad(site::BANNED.to_owned())) } else { Ok(()) }
+}
+
+/// A host that all the world sees has no network that stands in many places.
+fn check_networks(desk: &mut Desk<'_>, host: &Host) -> Result<(), Refusal> {
+    let networks = host_netblock::list(desk.connection, host.id)?;
+    match networks.iter().find(|it| !capture::is_one_place(&it.netblock)) {
+        None => Ok(()),
+        Some(it) => Err(Refusal::Bad(format!(
+            "Private: the network {} stands in many places, so only a private host may have it. Remove it first.",
+            it.netblock
+        ))),
+    }
 }
 
 /// The host of the path, unless it is kept in MirrorManager.

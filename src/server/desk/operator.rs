@@ -25,6 +25,9 @@ use crate::{
 /// Changes on one page of the log.
 const CHANGES: i64 = 100;
 
+/// Approvals on the page; the others follow when these are settled.
+const APPROVALS: i64 = 200;
+
 /// A host counts as new for so long, in seconds.
 const NEW: i64 = 7 * 86_400;
 
@@ -114,7 +117,7 @@ pub(super) fn show_approvals(desk: &mut Desk<'_>) -> Result<Page, Refusal> {
             button("Refuse", ""),
         ]
     };
-    let rows = approval::list(desk.connection)?.iter().map(row).collect();
+    let rows = approval::list(desk.connection, APPROVALS)?.iter().map(row).collect();
     let header = &["Host", "Wish", "Why it waits", "Asked by", "Yes", "No"];
     page.table(Table { label: "Approvals", header, rows }, "Nothing waits.");
     Ok(page)

@@ -98,7 +98,9 @@ fn read_urls(desk: &Desk<'_>) -> Result<Vec<HostUrl>, Refusal> {
 /// Lets the host carry the category that the form names, under these URLs, and makes it due for a crawl.
 pub(super) fn carry(desk: &mut Desk<'_>, host: &Host, urls: Vec<HostUrl>) -> Result<Done, Refusal> {
     let name: CategoryName = desk.form.value("category", "Category")?;
-    let category = category::find(desk.connection, &name)?.filter(|it| it.retired_at.is_none());
+    let is_operator = desk.is_operator();
+    let is_offered = |it: &category::Category| it.retired_at.is_none() && (it.visible || is_operator);
+    let category = category::find(desk.connection, &name)?.filter(is_offered);
     let category = category.ok_or_else(|| Refusal::Bad(format!("Category: there is no {name}.")))?;
     set_urls(desk, host, category.id, &name, urls)
 }
@@ -163,5 +165,5 @@ pub(super) fn opt_out(desk: &mut Desk<'_>) -> Result<Next, Refusal> {
 /// The host name of a URL.
 pub(super) fn url_host(url: &HostUrl) -> String {
     let parsed = url::Url::parse(url.as_str()).ok();
-    parsed.and_then(|it| it.host_str().map(str::to_owned)).unwrap_or_default()
+    parsed.and_then(|it| it.host_str().map(|it| it.trim_end_matches('.').to_owned())).unwrap_or_default()
 }

@@ -94,11 +94,11 @@ async fn sign_in(
     let visitor = Visitor::new(&request, &state)?;
     visitor.check_origin()?;
     let form = Form::read(body).await?;
-    let (name, password) = (form.text("name").to_owned(), form.raw("password").to_owned());
-    if !office.throttle.admits(&visitor.network, &name) {
+    let name: Option<AccountName> = form.text("name").parse().ok();
+    if !office.throttle.admits(&visitor.network, name.as_ref()) {
         return Err(PageError::TooMany);
     }
-    let session = enter(&office, name.parse().ok(), password).await?;
+    let session = enter(&office, name, form.raw("password").to_owned()).await?;
     match session {
         Some(session) => Ok(Reply::SignedIn(session).respond()),
         None => refuse(&visitor, sign_in_page(&office, Some(&form)), WRONG),
@@ -138,20 +138,26 @@ async fn enter(
         let (true, Some(name)) = (secret::verify_password(&password, hash.as_deref()), name) else {
             return Ok(None);
         };
-        begin(database, &name).map(Some)
+        begin(database, &name, hash)
     })
     .await
 }
 
-fn begin(database: &Database, name: &AccountName) -> Result<String, PageError> {
+/// Begins a session, if what is kept of the password is still this: it may have been changed in between.
+fn begin(
+    database: &Database,
+    name: &AccountName,
+    verified: Option<String>,
+) -> Result<Option<String>, PageError> {
     let session = secret::new().map_err(|error| PageError::Internal(error.to_string()))?;
     let (hash, now) = (secret::hash(&session), Time::from(jiff::Timestamp::now()));
-    let begun: Result<(), Refusal> = database.attempt(&[], |it| {
-        let account = account::find(it, name)?.ok_or(Refusal::Missing)?;
-        Ok(account::begin_session(it, account.id, hash, now)?)
+    let begun: Result<bool, Refusal> = database.attempt(&[], |it| {
+        let is_same = verified.is_some() && account::find_password(it, name)? == verified;
+        let Some(account) = account::find(it, name)?.filter(|_| is_same) else { return Ok(false) };
+        account::begin_session(it, account.id, hash, now)?;
+        Ok(true)
     });
-    begun?;
-    Ok(session)
+    Ok(begun?.then_some(session))
 }
 
 async fn sign_out(
@@ -240,7 +246,7 @@ fn make(database: &Database, name: AccountName, password: &str) -> Result<String
     let new = NewAccount {
         name: name.clone(),
         mail: String::new(),
-        password: Some(password),
+        password: Some(password.clone()),
         role: Role::MirrorAdmin,
         created_at: now,
     };
@@ -252,5 +258,6 @@ fn make(database: &Database, name: AccountName, password: &str) -> Result<String
         Ok(audit::note_new(it, name.as_str(), Subject::Account(account.id), now)?)
     });
     made?;
-    begin(database, &name)
+    let begun = begin(database, &name, Some(password))?;
+    begun.ok_or_else(|| PageError::Internal("a new account cannot sign in".to_owned()))
 }

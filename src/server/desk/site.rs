@@ -14,8 +14,8 @@ use crate::{
     mirror::{AccountName, PAGE_LENGTH, Role, SiteName, is_page},
 };
 
-/// Sites of one account that is no operator's.
-const MOST_SITES: usize = 20;
+/// Sites that one account keeps alone, if it is no operator's.
+const MOST_SITES: usize = 5;
 
 /// `GET /desk/sites/{site}`: the site, its keepers and its hosts.
 pub(super) fn show(desk: &mut Desk<'_>) -> Result<Page, Refusal> {
@@ -115,9 +115,30 @@ pub(super) fn create(desk: &mut Desk<'_>) -> Result<Next, Refusal> {
     Ok(Next::See(format!("/desk/sites/{}", site.id.0), Done::Saved))
 }
 
+/// The sites that nobody but this account keeps: others can make it a keeper of theirs without asking.
+fn list_sole(desk: &mut Desk<'_>) -> Result<Vec<Site>, Refusal> {
+    let mut sole = Vec::new();
+    for site in account::list_sites(desk.connection, desk.account.id)? {
+        if account::list_keepers(desk.connection, site.id)?.len() == 1 {
+            sole.push(site);
+        }
+    }
+    Ok(sole)
+}
+
+/// A site of the account's own, to which a host may be added without asking which.
+pub(super) fn find_sole(desk: &mut Desk<'_>) -> Result<Option<Site>, Refusal> {
+    for site in list_sole(desk)? {
+        if imported::find_site(desk.connection, site.id)?.is_none() {
+            return Ok(Some(site));
+        }
+    }
+    Ok(None)
+}
+
 /// Makes a site that the account keeps.
 pub(super) fn insert(desk: &mut Desk<'_>, name: SiteName) -> Result<Site, Refusal> {
-    if !desk.is_operator() && account::list_sites(desk.connection, desk.account.id)?.len() >= MOST_SITES {
+    if !desk.is_operator() && list_sole(desk)?.len() >= MOST_SITES {
         return Err(Refusal::Bad(format!("An account keeps at most {MOST_SITES} sites: ask the operators.")));
     }
     let new = NewSite { name, org_url: None, private: false, created_at: desk.now };
@@ -148,8 +169,12 @@ pub(super) fn edit(desk: &mut Desk<'_>) -> Result<Next, Refusal> {
     if !page.is_empty() && !is_page(page) {
         return Err(Refusal::Bad(format!("Page: a web address of at most {PAGE_LENGTH} bytes.")));
     }
+    let name: SiteName = desk.form.value("name", "Name")?;
+    if name != site.name && is_banned(desk, &site)? {
+        return Err(Refusal::Bad(BANNED.to_owned()));
+    }
     let change = SiteChange {
-        name: Some(desk.form.value("name", "Name")?),
+        name: Some(name),
         org_url: Some((!page.is_empty()).then(|| page.to_owned())),
         private: Some(desk.form.is_ticked("private")),
         user_active: Some(desk.form.is_ticked("user_active")),
@@ -159,10 +184,25 @@ pub(super) fn edit(desk: &mut Desk<'_>) -> Result<Next, Refusal> {
     Ok(Next::See(format!("/desk/sites/{}", site.id.0), Done::Saved))
 }
 
+/// Who was switched off by operators does not come back under another name, or as new.
+pub(super) fn is_banned(desk: &mut Desk<'_>, site: &Site) -> Result<bool, Refusal> {
+    if desk.is_operator() {
+        return Ok(false);
+    }
+    let hosts = hosts::list_of_site(desk.connection, site.id)?;
+    Ok(!site.admin_active || hosts.iter().any(|it| !it.admin_active))
+}
+
+/// What is said to those.
+pub(super) const BANNED: &str = "Operators have switched this off: ask them.";
+
 /// `POST /desk/sites/{site}/remove`
 pub(super) fn remove(desk: &mut Desk<'_>) -> Result<Next, Refusal> {
     let site = own(desk)?;
     desk.form.has_only(&["name"])?;
+    if is_banned(desk, &site)? {
+        return Err(Refusal::Bad(BANNED.to_owned()));
+    }
     if desk.form.text("name") != site.name.as_str() {
         return Err(Refusal::Bad(format!("To remove it, write its name: {}", site.name)));
     }
