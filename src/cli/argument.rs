@@ -1,9 +1,6 @@
 //! Values of arguments that have no type of their own.
 
-use crate::mirror::{Country, PAGE_LENGTH, is_invisible, is_page};
-
-/// How long a mail address may be, in bytes (RFC 5321 section 4.5.3.1.3, without the brackets).
-const CONTACT_LENGTH: usize = 254;
+use crate::mirror::{Country, PAGE_LENGTH, is_contact, is_page};
 
 /// How many characters a comment, a description or a netblock's name may have.
 const WORDS_LENGTH: usize = 1_000;
@@ -19,11 +16,7 @@ pub(super) fn page(text: &str) -> Result<String, String> {
 
 /// A mail address. Whether somebody reads it, only a mail can tell.
 pub(super) fn contact(text: &str) -> Result<String, String> {
-    let plain = !text.contains(|it: char| is_invisible(it) || it.is_whitespace() || ",;<>\"".contains(it));
-    let has_parts = text.split_once('@').is_some_and(|(user, at)| {
-        !user.is_empty() && !user.starts_with('-') && !at.is_empty() && !at.contains('@')
-    });
-    if plain && has_parts && text.len() <= CONTACT_LENGTH {
+    if is_contact(text) {
         Ok(text.to_owned())
     } else {
         Err("a contact is a mail address such as admin@example.org, without invisible characters".to_owned())

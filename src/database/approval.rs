@@ -160,18 +160,11 @@ pub fn find_reason(
         Wish::Bandwidth(bandwidth) => capture::of_bandwidth(*bandwidth),
         Wish::Url(_, url) => {
             let taken = list_others_urls(connection, host.site_id)?;
-            let name = url_host(url);
-            let is_taken = taken.iter().any(|it| url_host(it) == name);
+            let name = url.host();
+            let is_taken = taken.iter().any(|it| it.host() == name);
             is_taken.then(|| format!("{name} belongs to another site's host"))
         }
     })
-}
-
-/// The host name of a URL.
-fn url_host(url: &HostUrl) -> String {
-    let parsed = ::url::Url::parse(url.as_str()).ok();
-    // A name with a dot at its end is the same name.
-    parsed.and_then(|it| it.host_str().map(|it| it.trim_end_matches('.').to_owned())).unwrap_or_default()
 }
 
 /// The networks of a site's hosts, and those of all others.

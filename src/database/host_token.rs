@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::{
     Connection, Sha256, Time,
     schema::{host, host_token, site},
+    secret::{self, SecretError},
 };
 use crate::mirror::{HostId, HostName};
 
@@ -38,6 +39,14 @@ pub struct Reporter {
     pub name: HostName,
     /// Host or site is private.
     pub private: bool,
+}
+
+/// What programs and people who look for leaked secrets know a token by.
+const PREFIX: &str = "portolan_";
+
+/// The text of a new token.
+pub fn new() -> Result<String, SecretError> {
+    Ok(format!("{PREFIX}{}", secret::new()?))
 }
 
 /// The tokens of a host, oldest first.
@@ -101,7 +110,7 @@ pub fn note_use(connection: &mut Connection, id: i64, now: Time) -> QueryResult<
 mod tests {
     use super::*;
     use crate::database::{
-        Part, secret,
+        Part,
         testing::{add_host, now, on_both},
     };
 

@@ -205,6 +205,12 @@ impl HostUrl {
         &self.text
     }
 
+    /// The host in it, without a dot at its end: with one it is the same host.
+    pub fn host(&self) -> String {
+        let parsed = Url::parse(&self.text).ok();
+        parsed.and_then(|it| it.host_str().map(|it| it.trim_end_matches('.').to_owned())).unwrap_or_default()
+    }
+
     /// HTTP or HTTPS.
     pub fn scheme(&self) -> Scheme {
         self.scheme

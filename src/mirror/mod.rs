@@ -3,6 +3,7 @@
 mod account;
 pub mod capture;
 mod category;
+mod contact;
 mod crawl;
 mod host;
 mod invisible;
@@ -15,6 +16,7 @@ mod site;
 
 pub use account::{AccountName, AccountNameError, Role, RoleError};
 pub use category::{CategoryName, CategoryNameError, Serial, blob_path};
+pub use contact::is_contact;
 pub use crawl::{CrawlState, FileFault, MultiRange, Reach, UnknownState};
 pub use host::{
     Asn, AsnError, Bandwidth, BandwidthError, HostName, HostNameError, HostUrl, HostUrlError, Scheme,

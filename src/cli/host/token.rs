@@ -15,9 +15,6 @@ use crate::{
     mirror::HostName,
 };
 
-/// What programs and people who look for leaked secrets know a token by.
-const TOKEN_PREFIX: &str = "portolan_";
-
 #[derive(Subcommand)]
 pub(crate) enum Command {
     /// Make a token and show it, this once
@@ -66,7 +63,7 @@ fn create(database: &Database, name: &HostName, expires: Option<Date>) -> anyhow
     let expires = expires.map(|it| it.timestamp());
     anyhow::ensure!(expires.is_none_or(|it| it > now), "--expires is a day of the past");
     let expires_at: Option<Time> = expires.map(Into::into);
-    let token = format!("{TOKEN_PREFIX}{}", secret::new()?);
+    let token = host_token::new()?;
     let hash = secret::hash(&token);
     let id = database.write_log(|it| host_token::insert(it, host.id, hash, expires_at, now.into()))?;
     let new = NewToken { id, host: name.clone(), token, expires_at };

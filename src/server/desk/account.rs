@@ -1,7 +1,6 @@
 use super::{
     Desk, Next, Page, Refusal,
     block::{Blank, Block, Kind},
-    host::is_mail,
     reply::Done,
 };
 use crate::{
@@ -9,7 +8,7 @@ use crate::{
         account::{self, AccountChange},
         audit::{self, Filter, Subject},
     },
-    mirror::Role,
+    mirror::{Role, is_contact},
 };
 
 /// Own changes on one page of what is kept of an account.
@@ -79,7 +78,7 @@ fn export(desk: &mut Desk<'_>, page: &mut Page) -> Result<(), Refusal> {
 pub(super) fn change_mail(desk: &mut Desk<'_>) -> Result<Next, Refusal> {
     desk.form.has_only(&["mail"])?;
     let mail = desk.form.text("mail").to_owned();
-    if !mail.is_empty() && !is_mail(&mail) {
+    if !mail.is_empty() && !is_contact(&mail) {
         return Err(Refusal::Bad("Mail address: such as ann@example.org.".to_owned()));
     }
     let (id, change) = (desk.account.id, AccountChange { mail: Some(mail), ..AccountChange::default() });

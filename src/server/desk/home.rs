@@ -85,7 +85,7 @@ pub(super) fn begin(desk: &mut Desk<'_>) -> Result<Next, Refusal> {
     let url: HostUrl = desk.form.value("url", "URL")?;
     let country = desk.form.country("country")?;
     let country = country.ok_or_else(|| Refusal::Bad("Country: it is empty.".to_owned()))?;
-    let name = opt_in::url_host(&url);
+    let name = url.host();
     let host_name: HostName = name.parse().map_err(|error| Refusal::Bad(format!("URL: {name}: {error}.")))?;
     if hosts::find(desk.connection, &host_name)?.is_some() {
         return Err(Refusal::Bad(format!(

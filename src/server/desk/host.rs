@@ -17,6 +17,7 @@ use crate::{
     mirror::{
         Bandwidth, Country, HostId, HostKind, HostName, Percent, Place, Role,
         capture::{self, Wish},
+        is_contact,
     },
     notice::REPAIR_HEAD,
     server::pages::text as words,
@@ -354,7 +355,7 @@ pub(super) fn edit(desk: &mut Desk<'_>) -> Result<Next, Refusal> {
 fn ours(desk: &Desk<'_>) -> Result<HostChange, Refusal> {
     let form = desk.form;
     let contacts: Vec<String> = form.list("contacts", "Mail addresses")?;
-    if contacts.len() > CONTACTS || contacts.iter().any(|it| !is_mail(it)) {
+    if contacts.len() > CONTACTS || contacts.iter().any(|it| !is_contact(it)) {
         return Err(Refusal::Bad(format!(
             "Mail addresses: at most {CONTACTS}, one a line, such as ann@example.org."
         )));
@@ -384,15 +385,6 @@ fn theirs(desk: &Desk<'_>, change: HostChange) -> Result<HostChange, Refusal> {
         comment: Some(form.words("comment", "Comment", COMMENT)?),
         ..change
     })
-}
-
-/// Does it look like a mail address? Whether it is one, only mail tells.
-pub(super) fn is_mail(text: &str) -> bool {
-    let is_plain = |it: char| !it.is_whitespace() && !it.is_control() && !"<>(),;:\"[]\\".contains(it);
-    let parts = text.split_once('@');
-    text.len() <= super::sign_in::MAIL
-        && parts.is_some_and(|it| !it.0.is_empty() && it.1.contains('.') && !it.1.contains('@'))
-        && text.chars().all(is_plain)
 }
 
 /// `POST /desk/hosts/{host}/remove`

@@ -161,9 +161,3 @@ pub(super) fn opt_out(desk: &mut Desk<'_>) -> Result<Next, Refusal> {
     desk.noting(Subject::Host(host.id), |it| host_category::opt_out(it, host.id, opt_in.category_id))?;
     Ok(Next::See(host::path(host.id), Done::OptedOut))
 }
-
-/// The host name of a URL.
-pub(super) fn url_host(url: &HostUrl) -> String {
-    let parsed = url::Url::parse(url.as_str()).ok();
-    parsed.and_then(|it| it.host_str().map(|it| it.trim_end_matches('.').to_owned())).unwrap_or_default()
-}

@@ -30,9 +30,6 @@ use crate::{
 /// What is said whatever was wrong: nobody learns which accounts there are.
 const WRONG: &str = "The name or the password is wrong.";
 
-/// Bytes of a mail address.
-pub(super) const MAIL: usize = 200;
-
 pub(super) fn routes(config: &mut ServiceConfig) {
     let refuse = || web::to(async || Err::<HttpResponse, _>(PageError::Method));
     config

@@ -14,9 +14,6 @@ use crate::{
 /// Tokens of one host.
 const MOST: usize = 20;
 
-/// What programs and people who look for leaked secrets know a token by.
-const PREFIX: &str = "portolan_";
-
 /// How long a token may live, in days.
 const LONGEST: i64 = 3650;
 
@@ -89,8 +86,7 @@ pub(super) fn create(desk: &mut Desk<'_>) -> Result<Next, Refusal> {
     let lasts = days.map(|it| jiff::SignedDuration::from_hours(it * 24));
     let now: jiff::Timestamp = desk.now.into();
     let expires = lasts.and_then(|it| now.checked_add(it).ok()).map(Into::into);
-    let secret = secret::new().map_err(|error| Refusal::Bad(error.to_string()))?;
-    let token = format!("{PREFIX}{secret}");
+    let token = host_token::new().map_err(|error| Refusal::Bad(error.to_string()))?;
     host_token::insert(desk.connection, host.id, secret::hash(&token), expires, desk.now)?;
     let mut page = Page::new(format!("A token of {}", host.name));
     page.text("Keep it in the script's token file: it is not shown again.").add(Block::Code(token));
