@@ -12,6 +12,8 @@ use super::{DatabaseUrl, PostgresUrl};
 const CONNECT_SECONDS: u32 = 3;
 /// How long one statement may take on PostgreSQL, in milliseconds.
 const STATEMENT_MILLISECONDS: u32 = 60_000;
+/// Held to the end of the transaction. The number is as good as any, but that of migrations.
+const TURN: &str = "SELECT pg_advisory_xact_lock(7086477)";
 /// How long SQLite waits for another process that writes, in milliseconds.
 const BUSY_MILLISECONDS: u32 = 10_000;
 
@@ -55,6 +57,14 @@ impl AnyConnection {
         work: impl FnOnce(&mut Self) -> Result<T, E>,
     ) -> Result<T, E> {
         self.run("BEGIN", "BEGIN IMMEDIATE", work)
+    }
+
+    /// Waits until no other transaction that calls this is open. On SQLite there is no other writer.
+    pub(super) fn take_turn(&mut self) -> QueryResult<()> {
+        match self {
+            Self::Postgres(connection) => connection.batch_execute(TURN),
+            Self::Sqlite(_) => Ok(()),
+        }
     }
 
     fn run<T, E: From<diesel::result::Error>>(

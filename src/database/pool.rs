@@ -95,6 +95,7 @@ impl Database {
     }
 
     /// Changes something for work that may refuse: then nothing is changed. The generations of `parts` grow with it.
+    /// One such work at a time, whatever servers there are: what it looks at before it decides stays so.
     pub fn attempt<T, E: From<QueryError> + From<Error>>(
         &self,
         parts: &[Part],
@@ -102,6 +103,7 @@ impl Database {
     ) -> Result<T, E> {
         let _writer = self.take_turn();
         self.connect()?.write(|connection| {
+            connection.take_turn()?;
             let value = work(connection)?;
             generation::bump(connection, parts.to_vec())?;
             Ok(value)
@@ -333,6 +335,32 @@ mod tests {
             });
             assert_eq!(database.read(site::list).unwrap().len(), 100);
             assert_eq!(database.generations().unwrap().hosts, 100);
+        });
+    }
+
+    #[test]
+    fn who_looks_before_deciding_is_alone() {
+        on_both(|database| {
+            let config = Config { url: database.url().clone(), connections: 4 };
+            let other = Database::open(&config);
+            for round in 0..20 {
+                let name = format!("round {round}");
+                // Two threads on each of two servers want to be the first.
+                let try_it = |server: &Database| {
+                    server.attempt(&[Part::Hosts], |it| {
+                        let sites = site::list(it).map_err(Error::from)?;
+                        let is_first = sites.iter().all(|it| !it.name.as_str().starts_with(&name));
+                        let new = new_site(&format!("{name} by {:?}", std::thread::current().id()));
+                        if is_first { site::insert(it, &new).map(drop).map_err(Error::from) } else { Ok(()) }
+                    })
+                };
+                std::thread::scope(|scope| {
+                    for server in [database, database, &other, &other] {
+                        scope.spawn(move || try_it(server).unwrap() as ());
+                    }
+                });
+                assert_eq!(database.read(site::list).unwrap().len(), round + 1);
+            }
         });
     }
 
