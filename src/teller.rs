@@ -1,7 +1,10 @@
-//! Tells people what happens to hosts, by mail and webhook, and what their admins have to repair. Nobody waits for it: what cannot be queued is dropped, and
-//! said so.
+//! What people are told of hosts, sites and accounts: on the command line, at the desk and in the API, what their admins have to
+//! repair, and, by mail and webhook, what happens. Nobody waits for the last: what cannot be queued is dropped, and said so.
 
+mod account;
+mod host;
 mod repair;
+mod site;
 
 use std::time::Duration;
 
@@ -12,7 +15,10 @@ use crate::{
     notice::{self, Mailer, Notice},
 };
 
+pub use account::AccountView;
+pub use host::{CategoryView, ClientsView, CrawlView, HostView, SentView, UrlView};
 pub use repair::{list_repair_files, list_repairs};
+pub use site::SiteView;
 
 /// Notices that wait to be sent.
 const QUEUE: usize = 1_000;

@@ -18,6 +18,7 @@ use crate::{
         secret,
     },
     mirror::{AccountName, Role, SiteName},
+    teller::AccountView,
 };
 
 /// Bytes of a password that is read: more is none.
@@ -89,14 +90,6 @@ pub(super) struct AccountEdit {
     /// Its owner may sign in
     #[arg(long, value_name = "BOOL")]
     active: Option<bool>,
-}
-
-/// An account as it is shown.
-#[derive(Serialize)]
-struct View {
-    #[serde(flatten)]
-    account: Account,
-    sites: Vec<SiteName>,
 }
 
 /// An account with a password that was just made.
@@ -196,23 +189,17 @@ fn tell_password(
 fn list(database: &Database) -> anyhow::Result<Answer> {
     let views = database.read(|it| {
         let accounts = account::list(it)?;
-        accounts
-            .into_iter()
-            .map(|account| {
-                let sites = account::list_sites(it, account.id)?.into_iter().map(|it| it.name).collect();
-                Ok(View { account, sites })
-            })
-            .collect::<Result<Vec<_>, _>>()
+        accounts.into_iter().map(|account| AccountView::load(it, account)).collect::<Result<Vec<_>, _>>()
     })?;
     let mut rows = table::list(&["ACCOUNT", "ROLE", "IS", "MAIL", "KEEPS", "MADE"]);
-    for View { account, sites } in &views {
+    for view in &views {
         rows.add_row([
-            table::cell(&account.name),
-            table::cell(account.role),
-            table::switch(account.active),
-            table::cell(&account.mail),
-            table::lines(sites),
-            table::cell(table::time(account.created_at)),
+            table::cell(&view.name),
+            table::cell(view.role),
+            table::switch(view.active),
+            table::cell(&view.mail),
+            table::lines(&view.sites),
+            table::cell(table::time(view.created_at)),
         ]);
     }
     let empty = "no accounts yet; make the first: portolan account create NAME --operator";

@@ -26,12 +26,15 @@ pub(super) enum Command {
     },
     /// Print the shape of the file as JSON Schema, for editors
     Schema,
+    /// Print the description of the REST API, by OpenAPI 3.1
+    Openapi,
 }
 
 pub(super) fn run(command: &Command, named: Option<&Path>) -> anyhow::Result<ExitCode> {
     match command {
         Command::Example => print(&Config::example())?,
         Command::Schema => print_json(&Config::schema())?,
+        Command::Openapi => print_json(&server::openapi())?,
         Command::Check { file } => {
             let path = file.as_deref().or(named).unwrap_or(Path::new(DEFAULT_FILE));
             let config = Config::load(Some(path), |name| std::env::var(name).ok())?;

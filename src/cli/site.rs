@@ -2,7 +2,6 @@
 
 use anyhow::bail;
 use clap::{Args, Subcommand};
-use serde::Serialize;
 
 use super::{
     argument, by_hand, imported, suggestion,
@@ -10,13 +9,13 @@ use super::{
 };
 use crate::{
     database::{
-        Database, Time,
+        Database, Error,
         audit::Subject,
         host,
-        imported::{find_site, list_admins},
         site::{self, NewSite, Site, SiteChange},
     },
-    mirror::{HostName, SiteName},
+    mirror::SiteName,
+    teller::SiteView,
 };
 
 #[derive(Subcommand)]
@@ -77,22 +76,6 @@ pub(super) struct SiteEdit {
     admin_active: Option<bool>,
 }
 
-/// A site as it is shown.
-#[derive(Serialize)]
-struct View {
-    name: SiteName,
-    url: Option<String>,
-    private: bool,
-    user_active: bool,
-    admin_active: bool,
-    created_at: Time,
-    /// Its id in MirrorManager, if it comes from there.
-    mirrormanager_id: Option<i64>,
-    /// Names of the accounts that may edit it.
-    admins: Vec<String>,
-    hosts: Vec<HostName>,
-}
-
 pub(super) fn run(command: Command, database: &Database, json: bool) -> anyhow::Result<()> {
     answer(command, database)?.print(json)
 }
@@ -134,7 +117,7 @@ fn add(database: &Database, name: SiteName, url: Option<String>, private: bool) 
 
 fn list(database: &Database) -> anyhow::Result<Answer> {
     let sites = database.read(site::list)?;
-    let views = sites.iter().map(|it| load(database, it)).collect::<anyhow::Result<Vec<_>>>()?;
+    let views = sites.iter().map(|it| load(database, it)).collect::<Result<Vec<_>, _>>()?;
     let mut rows = table::list(&["SITE", "HOSTS", "PRIVATE", "BY ITS ADMINS", "BY OPERATORS", "PAGE"]);
     for view in &views {
         rows.add_row([
@@ -159,7 +142,10 @@ fn show(database: &Database, site: &Site) -> anyhow::Result<Answer> {
         .add_row([table::cell("by operators"), table::switch(view.admin_active)])
         .add_row([table::cell("added"), table::cell(table::time(view.created_at))])
         .add_row([table::cell("from"), table::optional(table::origin("site", view.mirrormanager_id))])
-        .add_row([table::cell("accounts"), table::lines(&view.admins)])
+        .add_row([
+            table::cell("accounts"),
+            table::lines(view.keepers.iter().map(ToString::to_string).chain(view.admins.clone())),
+        ])
         .add_row([table::cell("hosts"), table::lines(&view.hosts)]);
     Ok(Answer::new(&view)?.table(rows))
 }
@@ -198,20 +184,6 @@ fn remove(database: &Database, site: &Site, with_hosts: bool) -> anyhow::Result<
     Ok(Answer::message(&format!("removed the site {name} with its hosts ({names})"))?)
 }
 
-fn load(database: &Database, site: &Site) -> anyhow::Result<View> {
-    let (hosts, mirrormanager_id, admins) = database.read(|it| {
-        let id = find_site(it, site.id)?;
-        Ok((host::list_of_site(it, site.id)?, id, list_admins(it, site.id)?))
-    })?;
-    Ok(View {
-        mirrormanager_id,
-        admins,
-        name: site.name.clone(),
-        url: site.org_url.clone(),
-        private: site.private,
-        user_active: site.user_active,
-        admin_active: site.admin_active,
-        created_at: site.created_at,
-        hosts: hosts.into_iter().map(|it| it.name).collect(),
-    })
+fn load(database: &Database, site: &Site) -> Result<SiteView, Error> {
+    database.read(|it| SiteView::load(it, site))
 }

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use diesel::{prelude::*, upsert::excluded};
-use serde::Serialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use super::{
     BATCH_ROWS, Connection, Database, Error, Part, Time,
@@ -16,7 +17,7 @@ use crate::{
 };
 
 /// Whose clients are not sent to a host, and why.
-#[derive(Clone, Debug, PartialEq, Eq, Queryable, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Queryable, Serialize, Deserialize, JsonSchema)]
 pub struct Demotion {
     /// A country or autonomous system.
     pub region: Region,

@@ -6,7 +6,8 @@ use diesel::{
     prelude::*,
     sql_types::Bool,
 };
-use serde::Serialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use super::{
     Connection, Time,
@@ -16,7 +17,7 @@ use super::{
 use crate::mirror::{CategoryId, Country, HostId, HostName};
 
 /// When a host is crawled.
-#[derive(Clone, Debug, PartialEq, Queryable, Selectable, Serialize)]
+#[derive(Clone, Debug, PartialEq, Queryable, Selectable, Serialize, Deserialize, JsonSchema)]
 #[diesel(table_name = crawl_schedule)]
 pub struct Schedule {
     /// The host.

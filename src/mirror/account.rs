@@ -1,5 +1,6 @@
 use std::{fmt, str::FromStr};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Names an account: 3 to 40 small letters, digits, dots, hyphens and underscores, a letter or digit first.
@@ -52,7 +53,7 @@ impl From<AccountName> for String {
 }
 
 /// What an account may do. Each may do all that those before it may.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Role {
     /// See what its own sites are, and change nothing.

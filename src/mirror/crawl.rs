@@ -1,9 +1,10 @@
 use std::{fmt, str::FromStr};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// What the last crawl found out about a host and a category.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum CrawlState {
     /// Holds everything of the newest serial.
@@ -58,6 +59,7 @@ impl FromStr for CrawlState {
     Eq,
     Serialize,
     Deserialize,
+    JsonSchema,
     rkyv::Archive,
     rkyv::Serialize,
     rkyv::Deserialize,
@@ -99,7 +101,7 @@ impl FromStr for Reach {
 }
 
 /// What a URL makes of a request for two ranges at once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum MultiRange {
     /// Both, as multipart/byteranges.
@@ -142,7 +144,7 @@ impl FromStr for MultiRange {
 }
 
 /// What is wrong with one file of a host, to be repaired by its admin.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum FileFault {
     /// The host claims it and has it not.

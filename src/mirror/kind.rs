@@ -1,5 +1,6 @@
 use std::{fmt, str::FromStr};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// How a host comes to have content, and so how we come to know.
@@ -12,6 +13,7 @@ use serde::{Deserialize, Serialize};
     Eq,
     Serialize,
     Deserialize,
+    JsonSchema,
     rkyv::Archive,
     rkyv::Serialize,
     rkyv::Deserialize,
@@ -59,7 +61,7 @@ impl FromStr for HostKind {
 }
 
 /// So many of a hundred clients: 1 to 100.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct Percent(u8);
 
@@ -95,7 +97,7 @@ impl fmt::Display for Percent {
 }
 
 /// A number of bytes above 0, written with K, M, G or T for each power of 1024: `500M`, `2G`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct Bytes(u64);
 

@@ -7,11 +7,13 @@ mod contact;
 mod crawl;
 mod host;
 mod invisible;
+mod json_schema;
 mod kind;
 mod netblock;
 mod place;
 mod region;
 mod rsync_url;
+mod scope;
 mod site;
 
 pub use account::{AccountName, AccountNameError, Role, RoleError};
@@ -27,6 +29,7 @@ pub use netblock::{Netblock, NetblockError};
 pub use place::{Continent, Country, Place, PlaceError};
 pub use region::{Region, RegionError};
 pub use rsync_url::{RsyncUrl, RsyncUrlError};
+pub use scope::{Scope, Scopes, ScopesError};
 pub use site::{
     AccountId, CategoryId, HostCategoryId, HostCategoryUrlId, HostId, PAGE_LENGTH, SiteId, SiteName,
     SiteNameError, is_page,

@@ -1,5 +1,6 @@
 use std::{fmt, str::FromStr};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
@@ -8,8 +9,9 @@ use super::is_invisible;
 macro_rules! id {
     ($(#[doc = $doc:literal] $name:ident),*) => {$(
         #[doc = $doc]
+        /// Rows begin at 1.
         #[derive(
-            Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
+            Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
             rkyv::Archive, rkyv::Serialize, rkyv::Deserialize,
         )]
         #[serde(transparent)]

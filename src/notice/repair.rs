@@ -1,9 +1,10 @@
-use serde::Serialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use crate::mirror::{CategoryName, FileFault};
 
 /// What the admin of a host has to repair of one category.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Repair {
     /// The category.
     pub category: CategoryName,
@@ -12,7 +13,7 @@ pub struct Repair {
 }
 
 /// A file to be repaired.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct RepairFile {
     /// Relative to the category's URL and folder.
     pub path: String,

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::{Answer, View, argument, by_hand, find, imported, site};
+use super::{Answer, argument, by_hand, find, imported, site, view};
 use crate::{
     database::{
         Database,
@@ -138,7 +138,7 @@ pub(super) fn change(database: &Database, host: &Host, edit: HostEdit) -> anyhow
         }
         peers.map_or(Ok(()), |peers| host_peer_asn::replace(it, host.id, peers))
     })?;
-    let view = View::load(database, &find(database, &name)?)?;
+    let view = view::load(database, &find(database, &name)?)?;
     Ok(Answer::new(&view)?.line(format_args!("changed the host {name}")))
 }
 

@@ -1,6 +1,5 @@
 //! `portolan host`: machines that carry categories.
 
-mod clients;
 mod edit;
 mod opt_in;
 mod repair;
@@ -28,7 +27,6 @@ use crate::{
     },
 };
 use edit::HostEdit;
-use view::View;
 
 #[derive(Subcommand)]
 pub(super) enum Command {
@@ -147,7 +145,7 @@ fn answer(command: Command, database: &Database) -> anyhow::Result<Answer> {
     match command {
         Command::Add { name, add } => insert(database, name, *add),
         Command::List => list(database),
-        Command::Show { name, repair: false } => view::show(database, &find(database, &name)?),
+        Command::Show { name, repair: false } => view::show(&view::load(database, &find(database, &name)?)?),
         Command::Show { name, repair: true } => repair::show(database, &find(database, &name)?),
         Command::Edit { name, edit } => edit::change(database, &find(database, &name)?, *edit),
         Command::Remove { name } => {
@@ -205,21 +203,21 @@ fn insert(database: &Database, name: HostName, add: HostAdd) -> anyhow::Result<A
     };
     let host = by_hand::make(database, |it| host::insert(it, &new), |it| Subject::Host(it.id))?;
     let message = format!("added the host {0}; next: portolan host opt-in {0} CATEGORY --url URL", host.name);
-    Ok(Answer::new(&View::load(database, &host)?)?.line(message))
+    Ok(Answer::new(&view::load(database, &host)?)?.line(message))
 }
 
 fn drain(database: &Database, name: &HostName, drained: bool) -> anyhow::Result<Answer> {
     let host = find(database, name)?;
     let change = HostChange { drained: Some(drained), ..HostChange::default() };
     by_hand::change(database, Subject::Host(host.id), |it| host::update(it, host.id, &change))?;
-    let view = View::load(database, &find(database, name)?)?;
+    let view = view::load(database, &find(database, name)?)?;
     let message = if drained { "drained" } else { "drained no more" };
     Ok(Answer::new(&view)?.line(format_args!("the host {name} is {message}")))
 }
 
 fn list(database: &Database) -> anyhow::Result<Answer> {
     let hosts = database.read(host::list)?;
-    let views = hosts.iter().map(|it| View::load(database, it)).collect::<anyhow::Result<Vec<_>>>()?;
+    let views = hosts.iter().map(|it| view::load(database, it)).collect::<Result<Vec<_>, _>>()?;
     let mut rows = table::list(&["HOST", "SITE", "COUNTRY", "MBIT/S", "CATEGORIES", "STATE", "NOT OFFERED"]);
     for view in &views {
         rows.add_row([

@@ -2,7 +2,7 @@
 
 use anyhow::bail;
 
-use super::{Answer, View, by_hand, find_own};
+use super::{Answer, by_hand, find_own, view};
 use crate::{
     cli::category,
     database::{Database, audit::Subject, host_category},
@@ -25,7 +25,7 @@ pub(super) fn opt_in(
         let opt_in = host_category::opt_in(it, host.id, row.id, urls, now)?;
         host_category::set_rsync_url(it, opt_in.id, rsync_url)
     })?;
-    let view = View::load(database, &host)?;
+    let view = view::load(database, &host)?;
     let name = &host.name;
     let message = format!(
         "{name} carries {category} now; it is offered once a crawl has found it there; \
@@ -45,6 +45,6 @@ pub(super) fn opt_out(
         let name = &host.name;
         bail!("{name} does not carry {category}; `portolan host show {name}` tells what it carries");
     }
-    let view = View::load(database, &host)?;
+    let view = view::load(database, &host)?;
     Ok(Answer::new(&view)?.line(format_args!("{} carries {category} no longer", host.name)))
 }

@@ -297,6 +297,7 @@ fn a_host_in_json() {
     };
     insta::assert_snapshot!(answer.json_text().lines().map(redact).collect::<String>(), @r#"
     {
+      "id": 1,
       "name": "m1.example.org",
       "site": "uni",
       "mirrormanager_id": null,

@@ -1,120 +1,32 @@
 //! A host as it is shown: `portolan host show`.
 
-use comfy_table::Table;
-use serde::Serialize;
+use comfy_table::{Cell, Table};
+use indicatif::HumanBytes;
 
-use super::{Answer, clients::ClientsView, table};
+use super::{Answer, table};
 use crate::{
-    database::{
-        Connection, Database, QueryResult, Time, category,
-        crawl::{self, Crawl, Holdings, UrlFacts},
-        host::Host,
-        host_category::{self, HostCategoryUrl},
-        host_country, host_netblock, host_peer_asn, imported,
-        lease::{self, Schedule},
-        site::{self, Site},
-    },
-    mirror::{
-        Asn, Bandwidth, Bytes, CategoryName, Country, CrawlState, HostKind, HostName, HostUrl, MultiRange,
-        Netblock, Percent, Place, Reach, RsyncUrl, Serial, SiteName,
-    },
-    mirrorlist::{Exclusion, HOLDINGS_AGE},
-    notice::{self, RepairFile},
-    teller,
+    database::{Database, Error, experience::Demotion, host::Host, lease::Schedule},
+    mirror::{CrawlState, MultiRange},
+    notice,
+    teller::{CategoryView, ClientsView, HostView, UrlView},
 };
 
-/// Why an opt-in whose URLs are all new is not offered.
-const OTHER_URLS: &str = "not crawled since its URLs changed";
+/// So many hours of what was sent stand in the table.
+const HOURS_IN_TABLE: usize = 3;
 
 /// All that is known of a host.
-#[derive(Serialize)]
-pub(super) struct View {
-    pub(super) name: HostName,
-    /// Null only if it was removed a moment ago.
-    pub(super) site: Option<SiteName>,
-    /// Its id in MirrorManager, if it comes from there; it is read-only here then.
-    mirrormanager_id: Option<i64>,
-    /// Why clients are not sent to it, or not for some category; empty when all is well.
-    pub(super) not_offered: Vec<String>,
-    pub(super) country: Option<Country>,
-    place: Option<Place>,
-    asn: Option<Asn>,
-    asn_clients: bool,
-    peer_asns: Vec<Asn>,
-    pub(super) bandwidth: Option<Bandwidth>,
-    private: bool,
-    user_active: bool,
-    admin_active: bool,
-    /// Why the crawler switched it off.
-    auto_disabled: Option<String>,
-    drained: bool,
-    contacts: Vec<String>,
-    comment: String,
-    netblocks: Vec<Netblock>,
-    countries_allowed: Vec<Country>,
-    countries_denied: Vec<Country>,
-    pub(super) kind: HostKind,
-    /// So many of a hundred clients.
-    share: Option<Percent>,
-    daily_bytes: Option<Bytes>,
-    max_file_size: Option<Bytes>,
-    clients: ClientsView,
-    /// A new host, and one that lied, earns its weight from then on.
-    last_lied_at: Option<Time>,
-    created_at: Time,
-    last_crawled_at: Option<Time>,
-    /// When it is due, and which crawler has it now.
-    schedule: Option<Schedule>,
-    pub(super) last_crawl: Option<CrawlView>,
-    pub(super) categories: Vec<CategoryView>,
-}
-
-/// The newest crawl in the log.
-#[derive(Serialize)]
-pub(super) struct CrawlView {
-    pub(super) state: CrawlState,
-    started_at: Time,
-    duration_ms: i64,
-    log: Vec<String>,
-}
-
-/// An opt-in; what a crawl finds is null until one has looked at it.
-#[derive(Serialize)]
-pub(super) struct CategoryView {
-    pub(super) name: CategoryName,
-    state: Option<CrawlState>,
-    held: Option<u64>,
-    reason: Option<String>,
-    serial: Option<Serial>,
-    crawled_at: Option<Time>,
-    urls: Vec<UrlView>,
-    /// Where the crawler may list the same folder.
-    rsync_url: Option<RsyncUrl>,
-    /// What crawls found wrong, newest first.
-    repair: Vec<RepairFile>,
-    /// It was crawled, but under none of these URLs: what was found then says nothing of them.
-    #[serde(skip)]
-    has_other_urls: bool,
-}
-
-/// Where a host carries a category, and whether it answers there.
-#[derive(Serialize)]
-struct UrlView {
-    url: HostUrl,
-    ipv4: Reach,
-    ipv6: Reach,
-    reason: Option<String>,
-    facts: Option<UrlFacts>,
+pub(super) fn load(database: &Database, host: &Host) -> Result<HostView, Error> {
+    database.read(|it| HostView::load(it, host, jiff::Timestamp::now().into()))
 }
 
 /// Tells each reason once, at the first place where it matters.
-pub(super) fn show(database: &Database, host: &Host) -> anyhow::Result<Answer> {
-    let (view, now) = (View::load(database, host)?, jiff::Timestamp::now().into());
-    let mut answer = Answer::new(&view)?;
+pub(super) fn show(view: &HostView) -> anyhow::Result<Answer> {
+    let now = jiff::Timestamp::now().into();
+    let mut answer = Answer::new(view)?;
     for reason in &view.not_offered {
         answer = answer.line(format_args!("not offered: {reason}"));
     }
-    answer = view.clients.tell(answer).table(facts(&view));
+    answer = tell_clients(&view.clients, answer).table(facts(view));
     if !view.categories.is_empty() {
         answer = answer.table(opt_ins(&view.categories));
     }
@@ -127,7 +39,7 @@ pub(super) fn show(database: &Database, host: &Host) -> anyhow::Result<Answer> {
             told.push(reason.clone());
         }
     }
-    let facts = view.categories.iter().flat_map(|it| &it.urls).filter_map(UrlView::facts);
+    let facts = view.categories.iter().flat_map(|it| &it.urls).filter_map(url_facts);
     answer = facts.fold(answer, Answer::line);
     for url in view.categories.iter().flat_map(|it| &it.urls) {
         let Some(days) = url.facts.as_ref().and_then(|it| it.days_left(now)) else { continue };
@@ -164,217 +76,28 @@ fn reason_of(line: &str) -> &str {
     CrawlState::ALL.into_iter().find_map(behind).map_or(line, |it| it.1)
 }
 
-impl View {
-    /// Reads one state of the database.
-    pub(super) fn load(database: &Database, host: &Host) -> anyhow::Result<Self> {
-        let now = jiff::Timestamp::now().into();
-        let (site, mut view, retired) = database.read(|it| {
-            let site = site::list(it)?.into_iter().find(|it| it.id == host.site_id);
-            let retired = category::list(it)?.into_iter().filter(|it| it.retired_at.is_some());
-            let retired: Vec<_> = retired.map(|it| it.name).collect();
-            let peers = host_peer_asn::list(it, host.id)?;
-            let netblocks = host_netblock::list(it, host.id)?;
-            let view = Self {
-                site: site.as_ref().map(|it| it.name.clone()),
-                mirrormanager_id: imported::find_host(it, host.id)?,
-                peer_asns: peers.into_iter().map(|it| it.asn).collect(),
-                netblocks: netblocks.into_iter().map(|it| it.netblock).collect(),
-                countries_allowed: host_country::allowed::list(it, host.id)?,
-                schedule: lease::find(it, host.id)?,
-                countries_denied: host_country::denied::list(it, host.id)?,
-                last_crawl: crawl::list(it, host.id, 1)?.pop().map(CrawlView::from),
-                categories: list_categories(it, host)?,
-                clients: ClientsView::load(it, host.id)?,
-                ..Self::of_host(host)
-            };
-            Ok((site, view, retired))
-        })?;
-        view.not_offered = list_reasons(&view, host, site.as_ref(), &retired, now);
-        Ok(view)
-    }
-
-    /// What stands in the host's own row.
-    fn of_host(host: &Host) -> Self {
-        Self {
-            name: host.name.clone(),
-            site: None,
-            mirrormanager_id: None,
-            not_offered: Vec::new(),
-            country: host.country,
-            place: host.place(),
-            asn: host.asn,
-            asn_clients: host.asn_clients,
-            peer_asns: Vec::new(),
-            bandwidth: host.bandwidth,
-            private: host.private,
-            user_active: host.user_active,
-            admin_active: host.admin_active,
-            auto_disabled: host.auto_disabled_reason.clone(),
-            drained: host.drained,
-            contacts: host.contacts.lines().map(str::to_owned).collect(),
-            comment: host.comment.clone(),
-            netblocks: Vec::new(),
-            countries_allowed: Vec::new(),
-            countries_denied: Vec::new(),
-            kind: host.kind,
-            share: host.client_share,
-            daily_bytes: host.daily_bytes,
-            max_file_size: host.max_file_size,
-            clients: ClientsView::default(),
-            last_lied_at: host.last_lied_at,
-            created_at: host.created_at,
-            last_crawled_at: host.last_crawled_at,
-            schedule: None,
-            last_crawl: None,
-            categories: Vec::new(),
-        }
-    }
-}
-
-impl From<Crawl> for CrawlView {
-    fn from(crawl: Crawl) -> Self {
-        Self {
-            state: crawl.state,
-            started_at: crawl.started_at,
-            duration_ms: crawl.duration_ms,
-            log: crawl.log.lines().map(str::to_owned).collect(),
-        }
-    }
-}
-
-fn list_categories(connection: &mut Connection, host: &Host) -> QueryResult<Vec<CategoryView>> {
-    let mut holdings = crawl::list_holdings(connection, host.id)?;
-    let mut categories = Vec::new();
-    for (opt_in, name) in host_category::list(connection, host.id)? {
-        let urls = host_category::list_urls(connection, opt_in.id)?;
-        let mut facts = crawl::list_url_facts(connection, opt_in.id)?;
-        let urls = urls.into_iter().map(|row| {
-            let of = facts.iter().position(|it| it.host_category_url_id == row.id);
-            (of.map(|at| facts.swap_remove(at)), row)
-        });
-        let urls: Vec<_> = urls.collect();
-        let found = holdings.iter().position(|it| it.0 == name).map(|at| holdings.swap_remove(at).1);
-        let has_other_urls = found.is_some() && urls.iter().all(|it| it.1.probed_at.is_none());
-        let found = found.filter(|_| !has_other_urls);
-        categories.push(CategoryView {
-            name,
-            state: found.as_ref().map(|it| it.state),
-            held: found.as_ref().and_then(Holdings::set).map(|it| it.len()),
-            serial: found.as_ref().and_then(|it| it.serial),
-            crawled_at: found.as_ref().map(|it| it.crawled_at),
-            reason: found.map(|it| it.reason),
-            urls: urls.into_iter().map(|(facts, row)| UrlView::new(row, facts)).collect(),
-            rsync_url: host_category::find_rsync_url(connection, opt_in.id)?,
-            repair: teller::list_repair_files(connection, opt_in.id)?,
-            has_other_urls,
-        });
-    }
-    Ok(categories)
-}
-
-impl UrlView {
-    fn new(row: HostCategoryUrl, facts: Option<UrlFacts>) -> Self {
-        Self { url: row.url, ipv4: row.ipv4_reach, ipv6: row.ipv6_reach, reason: row.reach_reason, facts }
-    }
-
-    /// How it answers, in one line.
-    fn facts(&self) -> Option<String> {
-        let facts = self.facts.as_ref()?;
-        let speed = facts.bytes_per_second.map(|it| format!("{:.1} MB/s", it as f64 / 1e6));
-        let ranges = facts.multi_range.map(|it| {
-            let answer = match it {
-                MultiRange::Parts => "both parts",
-                MultiRange::Single => "one part",
-                MultiRange::Whole => "the whole file",
-                MultiRange::Wrong => "something else",
-            };
-            format!("answers a request for two ranges with {answer}")
-        });
-        let kept = facts.keeps_alive.map(|it| {
-            if it { "keeps connections" } else { "closes the connection after each answer" }.to_owned()
-        });
-        let end =
-            facts.certificate_ends_at.map(|it| format!("its certificate lasts until {}", table::time(it)));
-        let told: Vec<String> = [speed, ranges, kept, end].into_iter().flatten().collect();
-        (!told.is_empty()).then(|| format!("{}: {}", self.url, told.join(", ")))
-    }
-}
-
-/// Why clients are not sent to a host, in the words of `portolan explain`.
-fn list_reasons(
-    view: &View,
-    host: &Host,
-    site: Option<&Site>,
-    retired: &[CategoryName],
-    now: Time,
-) -> Vec<String> {
-    let is_off = |user: bool, admin: bool| match (user, admin) {
-        (false, _) => Some(Exclusion::UserOff),
-        (_, false) => Some(Exclusion::AdminOff),
-        _ => None,
-    };
-    let site_off = site.and_then(|it| is_off(it.user_active, it.admin_active));
-    let mut reasons: Vec<String> = site_off.map(|it| format!("its site is {it}")).into_iter().collect();
-    let of_host = is_off(host.user_active, host.admin_active);
-    let by_crawler = host.auto_disabled_reason.clone().map(Exclusion::AutoOff);
-    let drained = host.drained.then_some(Exclusion::Drained);
-    reasons.extend([of_host, by_crawler, drained].into_iter().flatten().map(|it| it.to_string()));
-    let is_private = host.private || site.is_some_and(|it| it.private);
-    let has_asn = !view.peer_asns.is_empty() || (host.asn.is_some() && host.asn_clients);
-    if is_private && view.netblocks.is_empty() && !has_asn {
-        reasons.push("private, without a netblock and an autonomous system".to_owned());
-    }
-    if view.categories.is_empty() {
-        reasons.push("opted in to no category".to_owned());
-    }
-    for category in &view.categories {
-        let reason = match retired.contains(&category.name) {
-            true => Some("retired: its folder is gone from the tree".to_owned()),
-            // The crawler's reason to switch a host off says what is wrong with its URLs.
-            false if host.auto_disabled_reason.is_some() && !category.has_other_urls => None,
-            false => category.why_not_offered(view.kind, now),
+/// How it answers, in one line.
+fn url_facts(url: &UrlView) -> Option<String> {
+    let facts = url.facts.as_ref()?;
+    let speed = facts.bytes_per_second.map(|it| format!("{:.1} MB/s", it as f64 / 1e6));
+    let ranges = facts.multi_range.map(|it| {
+        let answer = match it {
+            MultiRange::Parts => "both parts",
+            MultiRange::Single => "one part",
+            MultiRange::Whole => "the whole file",
+            MultiRange::Wrong => "something else",
         };
-        reasons.extend(reason.map(|it| format!("{}: {it}", category.name)));
-    }
-    reasons
+        format!("answers a request for two ranges with {answer}")
+    });
+    let kept = facts.keeps_alive.map(|it| {
+        if it { "keeps connections" } else { "closes the connection after each answer" }.to_owned()
+    });
+    let end = facts.certificate_ends_at.map(|it| format!("its certificate lasts until {}", table::time(it)));
+    let told: Vec<String> = [speed, ranges, kept, end].into_iter().flatten().collect();
+    (!told.is_empty()).then(|| format!("{}: {}", url.url, told.join(", ")))
 }
 
-impl CategoryView {
-    /// Why nobody is sent to the host for this category; `None` when somebody can be.
-    fn why_not_offered(&self, kind: HostKind, now: Time) -> Option<String> {
-        if kind == HostKind::Static
-            && let Some(reason) = self.why_not_held(now)
-        {
-            return Some(reason);
-        }
-        let is_up = |it: &UrlView| it.ipv4 == Reach::Up || it.ipv6 == Reach::Up;
-        if self.urls.iter().any(is_up) {
-            return None;
-        }
-        let down = |it: &UrlView| Some(format!("{} is down: {}", it.url, it.reason.as_ref()?));
-        let down: Vec<String> = self.urls.iter().filter_map(down).collect();
-        let nothing = || format!("no URL answers: {}", self.reason.as_deref().unwrap_or("no reason known"));
-        Some(if down.is_empty() { nothing() } else { down.join("; ") })
-    }
-
-    /// Why it counts as holding nothing.
-    fn why_not_held(&self, now: Time) -> Option<String> {
-        if self.has_other_urls {
-            return Some(OTHER_URLS.to_owned());
-        }
-        let Some(crawled_at) = self.crawled_at else { return Some(Exclusion::NotCrawled.to_string()) };
-        let because = |what: &str| format!("{what}: {}", self.reason.as_deref().unwrap_or("no reason known"));
-        if self.held.is_none_or(|it| it == 0) {
-            return Some(because("the last crawl found nothing there"));
-        }
-        if now.unix_seconds() - crawled_at.unix_seconds() > HOLDINGS_AGE {
-            return Some(because(&Exclusion::Outdated.to_string()));
-        }
-        None
-    }
-}
-
-fn facts(view: &View) -> Table {
+fn facts(view: &HostView) -> Table {
     let mut rows = table::details();
     rows.add_row([table::cell("host"), table::cell(&view.name)])
         .add_row([table::cell("site"), table::optional(view.site.as_ref())])
@@ -398,7 +121,7 @@ fn facts(view: &View) -> Table {
         .add_row([table::cell("by operators"), table::switch(view.admin_active)])
         .add_row([table::cell("by the crawler"), table::switch(view.auto_disabled.is_none())])
         .add_row([table::cell("drained"), table::flag(view.drained)])
-        .add_row([table::cell("sent to it"), view.clients.cell()])
+        .add_row([table::cell("sent to it"), sent(&view.clients)])
         .add_row([table::cell("contacts"), table::lines(&view.contacts)])
         .add_row([table::cell("comment"), table::cell(&view.comment)])
         .add_row([table::cell("added"), table::cell(table::time(view.created_at))])
@@ -431,4 +154,28 @@ fn opt_ins(categories: &[CategoryView]) -> Table {
         ]);
     }
     rows
+}
+
+/// Why not all clients near it are sent to it.
+fn tell_clients(clients: &ClientsView, mut answer: Answer) -> Answer {
+    if let Some(kept) = clients.kept_of_thousand {
+        let percent = f64::from(kept) / 10.0;
+        answer = answer.line(format_args!(
+            "{percent} % of the clients near it are sent to it: more came in an hour than its bandwidth carries"
+        ));
+    }
+    for Demotion { region, until, reason } in &clients.demoted {
+        let until = table::time(*until);
+        answer = answer.line(format_args!("not offered to clients in {region} until {until}: {reason}"));
+    }
+    answer
+}
+
+/// What was sent in the newest hours.
+fn sent(clients: &ClientsView) -> Cell {
+    let hours = clients.sent.iter().take(HOURS_IN_TABLE);
+    table::lines(hours.map(|it| {
+        let bytes = HumanBytes(it.bytes.cast_unsigned());
+        format!("{bytes} in the hour from {}", table::time(it.hour))
+    }))
 }

@@ -5,7 +5,8 @@ use std::collections::HashMap;
 
 use diesel::prelude::*;
 use roaring::RoaringBitmap;
-use serde::Serialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use crate::database::{
     Connection, Sha256, Time,
@@ -84,7 +85,7 @@ pub struct RepairFile {
 }
 
 /// How a URL answers.
-#[derive(Clone, Debug, PartialEq, Queryable, Selectable, Serialize)]
+#[derive(Clone, Debug, PartialEq, Queryable, Selectable, Serialize, Deserialize, JsonSchema)]
 #[diesel(table_name = url_facts)]
 pub struct UrlFacts {
     /// The URL.
