@@ -2,7 +2,8 @@
 //! its SHA-256 is kept.
 
 use diesel::prelude::*;
-use serde::Serialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use super::{
     Connection, Sha256, Time,
@@ -12,7 +13,7 @@ use super::{
 use crate::mirror::{HostId, HostName};
 
 /// A token, without its text.
-#[derive(Clone, Debug, PartialEq, Queryable, Selectable, Serialize)]
+#[derive(Clone, Debug, PartialEq, Queryable, Selectable, Serialize, Deserialize, JsonSchema)]
 #[diesel(table_name = host_token)]
 pub struct HostToken {
     /// Its row.

@@ -6,6 +6,7 @@
 //! [`Database::write_log`].
 
 pub mod account;
+pub mod account_token;
 pub mod approval;
 pub mod audit;
 pub mod category;

@@ -304,6 +304,20 @@ diesel::table! {
 }
 
 diesel::table! {
+    account_token (id) {
+        id -> BigInt,
+        account_id -> BigInt,
+        name -> Text,
+        scopes -> Text,
+        host_id -> Nullable<BigInt>,
+        hash -> Binary,
+        created_at -> Timestamp,
+        expires_at -> Timestamp,
+        used_at -> Nullable<Timestamp>,
+    }
+}
+
+diesel::table! {
     audit (id) {
         id -> BigInt,
         happened_at -> Timestamp,
@@ -558,6 +572,8 @@ diesel::joinable!(host_token -> host (host_id));
 diesel::joinable!(site_account -> site (site_id));
 diesel::joinable!(site_account -> account (account_id));
 diesel::joinable!(session -> account (account_id));
+diesel::joinable!(account_token -> account (account_id));
+diesel::joinable!(account_token -> host (host_id));
 diesel::joinable!(approval -> host (host_id));
 diesel::joinable!(suspicion -> host_category_url (host_category_url_id));
 diesel::joinable!(suspicion -> blob (blob_id));
@@ -606,6 +622,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     account,
     site_account,
     session,
+    account_token,
     audit,
     approval,
     withdrawal,

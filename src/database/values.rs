@@ -18,7 +18,7 @@ use super::connection::MultiBackend;
 use crate::mirror::{
     AccountId, AccountName, Asn, Bandwidth, Bytes, CategoryId, CategoryName, Continent, Country, CrawlState,
     FileFault, HostCategoryId, HostCategoryUrlId, HostId, HostKind, HostName, HostUrl, MultiRange, Netblock,
-    Percent, Reach, Region, Role, RsyncUrl, SiteId, SiteName,
+    Percent, Reach, Region, Role, RsyncUrl, Scopes, SiteId, SiteName,
 };
 use crate::oci::{MediaType, RepositoryName, Tag};
 
@@ -53,6 +53,11 @@ impl Time {
         Self(self.0.saturating_sub(duration).unwrap_or(jiff::Timestamp::MIN))
     }
 
+    /// A moment so long after.
+    pub fn after(self, duration: jiff::SignedDuration) -> Self {
+        Self(self.0.saturating_add(duration).unwrap_or(jiff::Timestamp::MAX))
+    }
+
     fn in_utc(self) -> jiff::civil::DateTime {
         Offset::UTC.to_datetime(self.0)
     }
@@ -61,6 +66,20 @@ impl Time {
 impl std::fmt::Display for Time {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         self.0.fmt(f)
+    }
+}
+
+impl schemars::JsonSchema for Time {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Time".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({ "type": "string", "format": "date-time" })
     }
 }
 
@@ -189,6 +208,7 @@ text!(
     CrawlState,
     Reach,
     Region,
+    Scopes,
     FileFault,
     MultiRange,
     RsyncUrl,

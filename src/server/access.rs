@@ -33,6 +33,7 @@ pub(super) enum Decision {
     List,
     Report,
     Page,
+    Api,
     Refused,
 }
 
@@ -52,6 +53,7 @@ impl Decision {
             Self::List => "list",
             Self::Report => "report",
             Self::Page => "page",
+            Self::Api => "api",
             Self::Refused => "refused",
         }
     }

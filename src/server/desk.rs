@@ -6,6 +6,8 @@
 
 mod access;
 mod account;
+mod account_token;
+pub(super) mod api;
 mod block;
 mod form;
 mod home;
@@ -44,7 +46,7 @@ use crate::{
         secret,
         site::Site,
     },
-    mirror::Role,
+    mirror::{Role, Scopes},
 };
 use block::Page;
 use form::Form;
@@ -75,6 +77,31 @@ pub(super) struct Office {
 impl Office {
     pub(super) fn new(database: Arc<Database>, sign_up: bool) -> Self {
         Self { database, turns: Semaphore::new(AT_ONCE), throttle: Throttle::default(), sign_up }
+    }
+
+    /// What is to be kept of a new password, if the form has one and proves the old one of who asks. Takes long, so that no
+    /// transaction waits for it.
+    fn prove_password(
+        &self,
+        form: &Form,
+        network: &str,
+        find: impl FnOnce(&mut Connection) -> QueryResult<Option<Account>>,
+    ) -> Result<Option<String>, Refusal> {
+        let new = form.raw("new_password");
+        if new.is_empty() {
+            return Ok(None);
+        }
+        secret::check_password(new)?;
+        let account = self.database.read(find)?.ok_or(Refusal::SignIn)?;
+        if !self.throttle.admits(network, Some(&account.name)) {
+            return Err(Refusal::Bad("Too many tries: wait an hour.".to_owned()));
+        }
+        let hash = self.database.read(|it| database::account::find_password(it, &account.name))?;
+        if !secret::verify_password(form.raw("password"), hash.as_deref()) {
+            return Err(Refusal::Bad("Your password now: it is wrong.".to_owned()));
+        }
+        let hash = secret::hash_password(new).map_err(|error| Refusal::Bad(error.to_string()))?;
+        Ok(Some(hash))
     }
 }
 
@@ -119,6 +146,8 @@ const ROUTES: &[Route] = {
         change("/desk/account/password", Any, Reader, account::change_password, account::show),
         change("/desk/account/sessions", Any, Reader, account::end_sessions, account::show),
         change("/desk/account/erase", Any, Reader, account::erase, account::show),
+        change("/desk/account/tokens", Any, Reader, account_token::create, account::show),
+        change("/desk/account/tokens/{item}/remove", Any, Reader, account_token::remove, account::show),
         change("/desk/sites", Any, MirrorAdmin, site::create, home::show),
         show("/desk/sites/{site}", Site, Reader, site::show),
         change("/desk/sites/{site}/edit", Site, MirrorAdmin, site::edit, site::show),
@@ -179,6 +208,8 @@ const ROUTES: &[Route] = {
 struct Desk<'a> {
     connection: &'a mut Connection,
     account: Account,
+    /// What the token of a program is good for.
+    scopes: Option<Scopes>,
     /// What the path names, if it names a site or a host. The account may see it, and may change it if the route does.
     site: Option<Site>,
     host: Option<Host>,
@@ -308,7 +339,11 @@ struct Request {
 impl Request {
     fn answer(&self, office: &Office) -> Result<Reply, PageError> {
         let database = &*office.database;
-        let new_password = match self.prove_password(office) {
+        let found = office.prove_password(&self.form, &self.visitor.network, |it| {
+            let now = jiff::Timestamp::now().into();
+            database::account::find_session(it, secret::hash(&self.session), now)
+        });
+        let new_password = match found {
             Ok(hash) => hash,
             Err(refusal) => return self.refuse(database, refusal),
         };
@@ -333,29 +368,6 @@ impl Request {
         }
     }
 
-    /// What is to be kept of a new password, if the form has one and proves the old one. Takes long, so that no transaction
-    /// waits for it.
-    fn prove_password(&self, office: &Office) -> Result<Option<String>, Refusal> {
-        let new = self.form.raw("new_password");
-        if new.is_empty() {
-            return Ok(None);
-        }
-        secret::check_password(new)?;
-        let now = jiff::Timestamp::now().into();
-        let session = secret::hash(&self.session);
-        let found = office.database.read(|it| database::account::find_session(it, session, now))?;
-        let account = found.ok_or(Refusal::SignIn)?;
-        if !office.throttle.admits(&self.visitor.network, Some(&account.name)) {
-            return Err(Refusal::Bad("Too many tries: wait an hour.".to_owned()));
-        }
-        let hash = office.database.read(|it| database::account::find_password(it, &account.name))?;
-        if !secret::verify_password(self.form.raw("password"), hash.as_deref()) {
-            return Err(Refusal::Bad("Your password now: it is wrong.".to_owned()));
-        }
-        let hash = secret::hash_password(new).map_err(|error| Refusal::Bad(error.to_string()))?;
-        Ok(Some(hash))
-    }
-
     /// A session that is used goes on. That this cannot be noted is no reason to keep the answer.
     fn note_use(&self, database: &Database) {
         let now: Time = jiff::Timestamp::now().into();
@@ -369,7 +381,9 @@ impl Request {
 
     fn reply(&self, status: StatusCode, next: Next, account: &Account) -> Result<Reply, PageError> {
         match next {
-            Next::Page(page) => reply::page(status, &page, &self.visitor, Some((account, &self.session))),
+            Next::Page(page) | Next::Secret(page, _) => {
+                reply::page(status, &page, &self.visitor, Some((account, &self.session)))
+            }
             Next::See(path, note) => Ok(reply::see(&path, note)),
             Next::SignOut => Ok(Reply::SignOut),
         }
@@ -404,6 +418,7 @@ impl Request {
         Ok(Desk {
             connection,
             account,
+            scopes: None,
             site,
             host,
             item: self.named.item.clone(),

@@ -1,6 +1,7 @@
 //! Answers container clients from the snapshot: the registry API, metalinks and mirror lists.
 
 mod access;
+mod api;
 mod bearer;
 mod blob_body;
 mod config;
@@ -45,8 +46,11 @@ use actix_web::{
 };
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 
+pub use api::openapi;
 pub use config::{AccountsConfig, Config, FallbackConfig, ForwardedHeader, ListenConfig};
-pub use desk::{Access, DeskRoute, list_routes as list_desk_routes};
+pub use desk::{
+    Access, DeskRoute, api::list_operations as list_api_operations, list_routes as list_desk_routes,
+};
 pub use endpoint::{EndpointConfig, EndpointError};
 pub use stand_in::{StandIn, StandInAnswer};
 pub use tls::TlsError;
@@ -394,9 +398,11 @@ fn start_public(
             .default_service(web::to(serials::refuse_method));
         let office = office.clone();
         let desk = |config: &mut web::ServiceConfig| {
+            let has_desk = office.is_some();
             if let Some(office) = office {
                 config.app_data(office).configure(desk::routes);
             }
+            api::routes(config, has_desk);
         };
         App::new()
             .app_data(state.clone())

@@ -1,6 +1,7 @@
 //! What people see in a browser: which images and mirrors there are, and which mirror they get. Plain HTML, made from the
 //! snapshot; a mirror's own page and statistics ask the database, and do without if they must. Private hosts are on no page.
 
+pub(super) mod api;
 mod category;
 mod figures;
 mod home;
@@ -180,6 +181,21 @@ impl PageError {
             _ => Self::Missing(format!("There is no image {image} here.")),
         }
     }
+
+    /// In a sentence for those who asked. What is our own fault stands in the log.
+    pub(super) fn tell(&self) -> String {
+        match self {
+            Self::Internal(detail) => {
+                tracing::error!(%detail, "a page failed by our own fault");
+                "Something failed here. The operators find it in their log.".to_owned()
+            }
+            Self::Database(error) => {
+                tracing::error!(%error, "a page could not ask the database");
+                sentence(&self.to_string())
+            }
+            other => sentence(&other.to_string()),
+        }
+    }
 }
 
 #[derive(Template)]
@@ -208,17 +224,7 @@ impl ResponseError for PageError {
     }
 
     fn error_response(&self) -> HttpResponse {
-        let message = match self {
-            Self::Internal(detail) => {
-                tracing::error!(%detail, "a page failed by our own fault");
-                "Something failed here. The operators find it in their log.".to_owned()
-            }
-            Self::Database(error) => {
-                tracing::error!(%error, "a page could not ask the database");
-                sentence(&self.to_string())
-            }
-            other => sentence(&other.to_string()),
-        };
+        let message = self.tell();
         let (status, title) = (self.status_code(), "No such page".to_owned());
         let frame = Frame { title, registry: String::new(), section: "", has_desk: false, signed: None };
         let body = ErrorPage { status: status.as_u16(), message, frame }.render().unwrap_or_default();

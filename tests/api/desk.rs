@@ -99,7 +99,7 @@ fn encode(fields: &[(&str, &str)]) -> String {
 }
 
 impl World {
-    fn add_account(&self, name: &str, role: Role, site: Option<&str>) {
+    pub(crate) fn add_account(&self, name: &str, role: Role, site: Option<&str>) {
         let new = NewAccount {
             name: name.parse().unwrap(),
             mail: String::new(),
@@ -118,11 +118,11 @@ impl World {
         self.database.write_log(add).unwrap();
     }
 
-    fn host_row(&self, name: &str) -> host::Host {
+    pub(crate) fn host_row(&self, name: &str) -> host::Host {
         self.database.read(|it| host::find(it, &name.parse().unwrap())).unwrap().unwrap()
     }
 
-    fn is_listed(&self, name: &str) -> bool {
+    pub(crate) fn is_listed(&self, name: &str) -> bool {
         let list = format!("/mirrorlist?repo=fedora&digest={}", self.images.large.digest);
         self.http.get(&list, &[]).text().contains(&format!("//{name}.example/"))
     }
@@ -138,6 +138,8 @@ const MATRIX: &[(&str, &str, [u16; 5])] = &[
     ("POST", "/desk/account/password", [303, 422, 422, 422, 422]),
     ("POST", "/desk/account/sessions", [303, 422, 422, 422, 422]),
     ("POST", "/desk/account/erase", [303, 422, 422, 422, 422]),
+    ("POST", "/desk/account/tokens", [303, 422, 422, 422, 422]),
+    ("POST", "/desk/account/tokens/{item}/remove", [303, 422, 422, 422, 422]),
     ("POST", "/desk/sites", [303, 403, 422, 422, 422]),
     ("GET", "/desk/sites/{site}", [303, 200, 404, 200, 200]),
     ("POST", "/desk/sites/{site}/edit", [303, 403, 404, 422, 422]),

@@ -17,6 +17,7 @@ mod pages;
 mod postgres;
 mod registry;
 mod report;
+mod rest;
 mod serials;
 mod status;
 mod world;

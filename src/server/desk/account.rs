@@ -1,5 +1,5 @@
 use super::{
-    Desk, Next, Page, Refusal,
+    Desk, Next, Page, Refusal, account_token,
     block::{Blank, Block, Kind},
     reply::Done,
 };
@@ -41,6 +41,7 @@ pub(super) fn show(desk: &mut Desk<'_>) -> Result<Page, Refusal> {
             "At least 10 characters. All your sessions end.",
         );
     page.heading("Password").form(password);
+    account_token::show(desk, &mut page)?;
     page.heading("Sessions").form(Blank::new("/desk/account/sessions", "Sign out everywhere"));
     page.heading("What is kept of you");
     export(desk, &mut page)?;

@@ -22,6 +22,10 @@ pub(super) struct Form {
 }
 
 impl Form {
+    pub(super) fn new(fields: Vec<(String, String)>) -> Self {
+        Self { fields }
+    }
+
     pub(super) async fn read(body: Payload) -> Result<Self, PageError> {
         let body = timeout(ARRIVES_WITHIN, body.to_bytes_limited(LARGEST)).await;
         let body = body.map_err(|_| PageError::Slow)?.map_err(|_| PageError::TooLarge)?;

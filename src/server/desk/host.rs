@@ -314,14 +314,19 @@ const IMPORTED: [&str; 8] =
 /// Fields of every host.
 const OURS: [&str; 5] = ["countries_denied", "share", "daily_bytes", "max_file_size", "contacts"];
 
+/// What this account can change of a host.
+pub(super) fn fields(desk: &Desk<'_>, is_imported: bool) -> Vec<&'static str> {
+    let mut fields = OURS.to_vec();
+    fields.extend(IMPORTED.iter().filter(|_| !is_imported));
+    fields.extend(["kind", "admin_active"].iter().filter(|_| desk.is_operator()));
+    fields
+}
+
 /// `POST /desk/hosts/{host}/edit`
 pub(super) fn edit(desk: &mut Desk<'_>) -> Result<Next, Refusal> {
     let host = desk.host()?;
     let is_imported = imported::find_host(desk.connection, host.id)?.is_some();
-    let mut fields = OURS.to_vec();
-    fields.extend(IMPORTED.iter().filter(|_| !is_imported));
-    fields.extend(["kind", "admin_active"].iter().filter(|_| desk.account.role == Role::Operator));
-    desk.form.has_only(&fields)?;
+    desk.form.has_only(&fields(desk, is_imported))?;
     let mut change = ours(desk)?;
     let mut waits = false;
     if !is_imported {

@@ -77,7 +77,7 @@ pub(super) fn show_look(desk: &mut Desk<'_>) -> Result<Page, Refusal> {
     Ok(page)
 }
 
-fn reasons(desk: &mut Desk<'_>, host: &Host) -> Result<Vec<String>, Refusal> {
+pub(super) fn reasons(desk: &mut Desk<'_>, host: &Host) -> Result<Vec<String>, Refusal> {
     let now = desk.now.unix_seconds();
     let age = |then: crate::database::Time| now - then.unix_seconds();
     let mut reasons = Vec::new();
@@ -168,7 +168,7 @@ pub(super) fn show_account(desk: &mut Desk<'_>) -> Result<Page, Refusal> {
     Ok(page)
 }
 
-fn find_account(desk: &mut Desk<'_>) -> Result<account::Account, Refusal> {
+pub(super) fn find_account(desk: &mut Desk<'_>) -> Result<account::Account, Refusal> {
     let name: AccountName = desk.item.parse().map_err(|_| Refusal::Missing)?;
     account::find(desk.connection, &name)?.ok_or(Refusal::Missing)
 }
@@ -191,14 +191,7 @@ pub(super) fn edit_account(desk: &mut Desk<'_>) -> Result<Next, Refusal> {
 /// `GET /desk/log?subject=&name=&actor=&before=`: who changed what.
 pub(super) fn show_log(desk: &mut Desk<'_>) -> Result<Page, Refusal> {
     let mut page = Page::new("Log of changes");
-    let subjects = ["site", "host", "account", "withdrawal"];
-    let subject = subjects.into_iter().find(|it| *it == desk.visitor.asked("subject"));
-    let some = |name: &str| Some(desk.visitor.asked(name)).filter(|it| !it.is_empty()).map(str::to_owned);
-    let filter = Filter {
-        before: desk.visitor.asked("before").parse().ok(),
-        subject: subject.zip(some("name")),
-        actor: some("actor"),
-    };
+    let filter = Filter { before: desk.visitor.asked("before").parse().ok(), ..log_filter(desk) };
     let entries = audit::list(desk.connection, &filter, CHANGES)?;
     let rows = entries.iter().map(entry).collect();
     page.table(
@@ -214,6 +207,14 @@ pub(super) fn show_log(desk: &mut Desk<'_>) -> Result<Page, Refusal> {
         page.add(Block::Link(format!("/desk/log?{query}"), "Older".to_owned()));
     }
     Ok(page)
+}
+
+/// `?subject=&name=&actor=`
+pub(super) fn log_filter(desk: &Desk<'_>) -> Filter {
+    let subjects = ["site", "host", "account", "withdrawal"];
+    let subject = subjects.into_iter().find(|it| *it == desk.visitor.asked("subject"));
+    let some = |name: &str| Some(desk.visitor.asked(name)).filter(|it| !it.is_empty()).map(str::to_owned);
+    Filter { before: None, subject: subject.zip(some("name")), actor: some("actor") }
 }
 
 fn entry(entry: &Entry) -> Vec<Cell> {

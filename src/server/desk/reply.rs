@@ -18,8 +18,10 @@ use crate::{
 pub(super) enum Next {
     /// To another page, which tells by one of [`NOTES`] what was done.
     See(String, Done),
-    /// This one, now: it shows what is shown once.
+    /// This one, now.
     Page(Page),
+    /// This one, now: it shows a secret, this once. Programs get the secret alone.
+    Secret(Page, String),
     /// The session is over.
     SignOut,
 }
@@ -59,8 +61,18 @@ impl Done {
         (Self::Withdrawn, "withdrawn", "Withdrawn from all answers within 2 seconds."),
     ];
 
-    fn word(self) -> &'static str {
+    pub(super) fn word(self) -> &'static str {
         Self::ALL[self as usize].1
+    }
+
+    /// In a sentence.
+    pub(super) fn tell(self) -> &'static str {
+        Self::ALL[self as usize].2
+    }
+
+    /// Does an operator have to agree first?
+    pub(super) fn waits(self) -> bool {
+        matches!(self, Self::Waits)
     }
 
     /// What a page tells, when its address has such a word.

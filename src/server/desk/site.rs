@@ -84,7 +84,7 @@ fn show_keepers(
 fn edit_form(desk: &Desk<'_>, site: &Site, path: &str) -> Blank {
     let form = Blank::new(format!("{path}/edit"), "Save")
         .field(Kind::Text, "name", "Name", &site.name, "")
-        .field(Kind::Text, "page", "The organisation's page", optional(site.org_url.as_ref()), "")
+        .field(Kind::Text, "url", "The organisation's page", optional(site.org_url.as_ref()), "")
         .field(
             Kind::Check,
             "private",
@@ -157,17 +157,23 @@ fn own(desk: &mut Desk<'_>) -> Result<Site, Refusal> {
     Ok(site)
 }
 
+/// What this account can change of a site.
+pub(super) fn fields(desk: &Desk<'_>) -> &'static [&'static str] {
+    match desk.is_operator() {
+        true => &["name", "url", "private", "user_active", "admin_active"],
+        false => &["name", "url", "private", "user_active"],
+    }
+}
+
 /// `POST /desk/sites/{site}/edit`
 pub(super) fn edit(desk: &mut Desk<'_>) -> Result<Next, Refusal> {
     let site = own(desk)?;
-    let fields: &[_] = match desk.is_operator() {
-        true => &["name", "page", "private", "user_active", "admin_active"],
-        false => &["name", "page", "private", "user_active"],
-    };
-    desk.form.has_only(fields)?;
-    let page = desk.form.text("page");
+    desk.form.has_only(fields(desk))?;
+    let page = desk.form.text("url");
     if !page.is_empty() && !is_page(page) {
-        return Err(Refusal::Bad(format!("Page: a web address of at most {PAGE_LENGTH} bytes.")));
+        return Err(Refusal::Bad(format!(
+            "The organisation's page: a web address of at most {PAGE_LENGTH} bytes."
+        )));
     }
     let name: SiteName = desk.form.value("name", "Name")?;
     if name != site.name && is_banned(desk, &site)? {

@@ -89,9 +89,9 @@ pub(super) fn create(desk: &mut Desk<'_>) -> Result<Next, Refusal> {
     let token = host_token::new().map_err(|error| Refusal::Bad(error.to_string()))?;
     host_token::insert(desk.connection, host.id, secret::hash(&token), expires, desk.now)?;
     let mut page = Page::new(format!("A token of {}", host.name));
-    page.text("Keep it in the script's token file: it is not shown again.").add(Block::Code(token));
+    page.text("Keep it in the script's token file: it is not shown again.").add(Block::Code(token.clone()));
     page.add(Block::Link(host::path(host.id), format!("Back to {}", host.name)));
-    Ok(Next::Page(page))
+    Ok(Next::Secret(page, token))
 }
 
 /// `POST /desk/hosts/{host}/tokens/{item}/remove`

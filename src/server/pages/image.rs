@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// Layers and platforms on one page; no image has more that people would read.
-const MOST_PARTS: usize = 500;
+pub(super) const MOST_PARTS: usize = 500;
 
 #[derive(Template)]
 #[template(path = "repository.html")]
@@ -136,7 +136,7 @@ fn describe(
     })
 }
 
-fn read(current: &Current, blob: &BlobRow) -> Result<Manifest, PageError> {
+pub(super) fn read(current: &Current, blob: &BlobRow) -> Result<Manifest, PageError> {
     let bytes = current.bodies.read(&blob.digest).map_err(|error| PageError::Internal(error.to_string()))?;
     let (Some(bytes), Some(media_type)) = (bytes, blob.kind.media_type()) else {
         return Err(PageError::Internal(format!("the body of {} is not here", blob.name())));
@@ -145,7 +145,7 @@ fn read(current: &Current, blob: &BlobRow) -> Result<Manifest, PageError> {
 }
 
 /// The numbers of all that a pull of it may ask mirrors for.
-fn numbers(current: &Current, blob: &BlobRow, manifest: &Manifest) -> Vec<u32> {
+pub(super) fn numbers(current: &Current, blob: &BlobRow, manifest: &Manifest) -> Vec<u32> {
     let find = |it: &Descriptor| current.snapshot.find_blob(&it.digest).ok();
     let own = |it: &Manifest| -> Vec<u32> {
         let parts = it.config.iter().chain(&it.layers).filter(|it| !it.is_foreign());
@@ -173,13 +173,13 @@ pub(super) fn largest<'a>(current: &'a Current, blob: &'a BlobRow) -> Result<&'a
 }
 
 /// What a pull brings: all layers, or of an index only itself, for that depends on the platform.
-fn size(manifest: &Manifest, blob: &BlobRow) -> u64 {
+pub(super) fn size(manifest: &Manifest, blob: &BlobRow) -> u64 {
     let parts = manifest.config.iter().chain(&manifest.layers);
     blob.size + parts.map(|it| it.size).sum::<u64>()
 }
 
 /// Does the host hold all of them, in any of its categories?
-fn holds_all(snapshot: &Snapshot, host: &HostRow, numbers: &[u32]) -> bool {
+pub(super) fn holds_all(snapshot: &Snapshot, host: &HostRow, numbers: &[u32]) -> bool {
     let holdings: Vec<_> = host.categories.iter().filter_map(|it| snapshot.holdings.find(it.id)).collect();
     let is_held = |number: &u32| holdings.iter().any(|it| it.blobs.contains(*number));
     !host.categories.is_empty() && (host.kind != HostKind::Static || numbers.iter().all(is_held))

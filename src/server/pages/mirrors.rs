@@ -24,7 +24,7 @@ struct Mirrors {
 
 /// What is asked for.
 #[derive(Default)]
-struct Filter {
+pub(super) struct Filter {
     country: String,
     category: String,
     standing: String,
@@ -59,13 +59,7 @@ pub(super) async fn answer(
     figures: Data<Figures>,
 ) -> Result<HttpResponse, PageError> {
     let frame = Frame::new(&request, &state, "mirrors", "Mirrors")?;
-    let named = |name| parameter(&request, name).unwrap_or_default();
-    let filter = Filter {
-        country: named("country").to_ascii_uppercase(),
-        category: named("category"),
-        standing: named("standing"),
-        words: named("q").to_lowercase(),
-    };
+    let filter = Filter::new(&request);
     let current = state.current();
     let traffic = figures.traffic().await;
     let found = apart(move || {
@@ -80,7 +74,17 @@ pub(super) async fn answer(
 }
 
 impl Filter {
-    fn takes(&self, mirror: &Mirror) -> bool {
+    pub(super) fn new(request: &HttpRequest) -> Self {
+        let named = |name| parameter(request, name).unwrap_or_default();
+        Self {
+            country: named("country").to_ascii_uppercase(),
+            category: named("category"),
+            standing: named("standing"),
+            words: named("q").to_lowercase(),
+        }
+    }
+
+    pub(super) fn takes(&self, mirror: &Mirror) -> bool {
         let is_or_any = |asked: &str, is: &str| asked.is_empty() || asked == is;
         let country = mirror.country.map(|it| it.to_string()).unwrap_or_default();
         let carries = mirror.categories.iter().any(|it| it.category == self.category);

@@ -81,7 +81,7 @@ pub(super) async fn answer(
 }
 
 /// Hosts that should hold it, private ones too: they are counted and not named.
-fn count_carriers(snapshot: &Snapshot, category: &str) -> usize {
+pub(super) fn count_carriers(snapshot: &Snapshot, category: &str) -> usize {
     let carries = |it: &&crate::mirrorlist::rows::HostRow| {
         it.kind == HostKind::Static
             && snapshot.standing(it, now()) != Standing::Off
@@ -91,14 +91,14 @@ fn count_carriers(snapshot: &Snapshot, category: &str) -> usize {
 }
 
 /// A state, and after how many seconds each host had come to it or to a newer one.
-struct Spread<'a> {
-    state: &'a Propagation,
-    after: Vec<i64>,
-    hold: usize,
+pub(super) struct Spread<'a> {
+    pub(super) state: &'a Propagation,
+    pub(super) after: Vec<i64>,
+    pub(super) hold: usize,
 }
 
 /// `states` are newest first.
-fn spread(states: &[Propagation]) -> Vec<Spread<'_>> {
+pub(super) fn spread(states: &[Propagation]) -> Vec<Spread<'_>> {
     let mut came: BTreeMap<&HostName, i64> = BTreeMap::new();
     let mut spreads = Vec::new();
     for state in states {

@@ -1,5 +1,7 @@
 use actix_web::{HttpRequest, HttpResponse};
 use askama::Template;
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use super::{
     Frame, PageError, ROWS, SharedState, apart,
@@ -9,39 +11,51 @@ use super::{
 use crate::{
     mirrorlist::{self, Snapshot, Wanted},
     oci::Reference,
-    server::state::{Current, now},
+    server::state::{Current, State, now},
 };
 
 #[derive(Template)]
 #[template(path = "which.html")]
-struct Which {
+struct WhichPage {
     frame: Frame,
-    image: String,
-    network: String,
-    country: String,
-    asn: String,
-    /// What the name by which the reader came promises.
-    promise: Option<String>,
-    /// By this name no mirror is ever named.
-    is_direct: bool,
-    offers: Vec<Offer>,
-    others: Vec<Other>,
-    /// So many more are left out.
-    more: usize,
-    fault: Option<String>,
+    which: Which,
 }
 
-struct Offer {
+/// Which mirrors the reader is sent to.
+pub(super) struct Which {
+    pub(super) image: String,
+    pub(super) network: String,
+    pub(super) country: String,
+    pub(super) asn: String,
+    /// What the name by which the reader came promises.
+    pub(super) promise: Option<String>,
+    /// By this name no mirror is ever named.
+    is_direct: bool,
+    pub(super) offers: Vec<Offer>,
+    pub(super) others: Vec<Other>,
+    /// So many more are left out.
+    more: usize,
+    pub(super) fault: Option<String>,
+}
+
+/// A mirror that the reader is sent to.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Offer {
     host: String,
     site: String,
     country: String,
+    /// Why it is near.
     class: String,
     kilometres: String,
+    /// In Mbit/s.
     bandwidth: String,
+    /// How its turn was drawn.
     turn: String,
 }
 
-struct Other {
+/// A mirror that the reader is not sent to.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Other {
     host: String,
     reason: String,
 }
@@ -50,10 +64,16 @@ struct Other {
 /// address, and without private hosts: neither is a stranger's business.
 pub(super) async fn answer(request: HttpRequest, state: SharedState) -> Result<HttpResponse, PageError> {
     let frame = Frame::new(&request, &state, "which", "Which mirror do I get?")?;
-    let peer = state.peer(&request)?;
+    let which = find(&request, &state).await?;
+    page(&request, &WhichPage { frame, which })
+}
+
+/// The same for whoever tells it.
+pub(super) async fn find(request: &HttpRequest, state: &State) -> Result<Which, PageError> {
+    let peer = state.peer(request)?;
     let current = state.current();
-    let asked = parameter(&request, "image").or_else(|| first_image(&current.snapshot)).unwrap_or_default();
-    let trace = state.client(&request, &current.snapshot, &peer);
+    let asked = parameter(request, "image").or_else(|| first_image(&current.snapshot)).unwrap_or_default();
+    let trace = state.client(request, &current.snapshot, &peer);
     let (network, country, asn) = (trace.network(), trace.country, trace.asn);
     let at = now();
     let image = asked.clone();
@@ -72,8 +92,7 @@ pub(super) async fn answer(request: HttpRequest, state: SharedState) -> Result<H
         _ => format!("There is no image {asked} here."),
     });
     let (offers, others, more) = found.filter(|_| !is_direct).unwrap_or_default();
-    let which = Which {
-        frame,
+    Ok(Which {
         image: asked,
         network: format!("{network}/{}", if network.is_ipv4() { 24 } else { 48 }),
         country: country.map_or("unknown".into(), |it| it.to_string()),
@@ -84,8 +103,7 @@ pub(super) async fn answer(request: HttpRequest, state: SharedState) -> Result<H
         others,
         more,
         fault,
-    };
-    page(&request, &which)
+    })
 }
 
 type Explained = (Vec<Offer>, Vec<Other>, usize);
