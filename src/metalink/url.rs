@@ -28,6 +28,13 @@ pub enum WebUrlError {
 }
 
 impl WebUrl {
+    /// Of a file below a URL.
+    pub fn below(base: &str, path: &str) -> Result<Self, WebUrlError> {
+        let mut text = String::with_capacity(base.len() + 1 + path.len());
+        [base, "/", path].iter().for_each(|it| text.push_str(it));
+        text.try_into()
+    }
+
     /// The URL as text.
     pub fn as_str(&self) -> &str {
         &self.text
@@ -46,13 +53,14 @@ impl TryFrom<String> for WebUrl {
         if text.len() > URL_LIMIT {
             return Err(WebUrlError::Length);
         }
-        if !text.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'<' | b'>')) {
+        let is_wrong = |byte| (byte <= b' ') | (byte > b'~') | (byte == b'<') | (byte == b'>');
+        if any_byte(&text, is_wrong) {
             return Err(WebUrlError::Character);
         }
-        let (scheme, rest) = text.split_once("://").ok_or(WebUrlError::Scheme)?;
-        let scheme = match scheme {
-            "https" => Scheme::Https,
-            "http" => Scheme::Http,
+        let [https, http] = ["https://", "http://"].map(|it| text.strip_prefix(it));
+        let (scheme, rest) = match (https, http) {
+            (Some(rest), _) => (Scheme::Https, rest),
+            (_, Some(rest)) => (Scheme::Http, rest),
             _ => return Err(WebUrlError::Scheme),
         };
         if rest.is_empty() || rest.starts_with(['/', '?', '#', ':']) {
@@ -60,6 +68,11 @@ impl TryFrom<String> for WebUrl {
         }
         Ok(Self { text, scheme })
     }
+}
+
+/// Is there such a byte? Looks at all of them, and so at many at once: to stop at the first would take longer.
+pub(super) fn any_byte(text: &str, is_it: impl Fn(u8) -> bool) -> bool {
+    text.as_bytes().iter().fold(0, |any, byte| any | u8::from(is_it(*byte))) != 0
 }
 
 impl FromStr for WebUrl {
