@@ -6,7 +6,7 @@ use quick_xml::{
     events::{BytesStart, BytesText, Event},
 };
 
-use super::{Pieces, Version, WebUrl, url::any_byte};
+use super::{Pieces, Version, WebUrl};
 use crate::mirror::Country;
 
 /// One `url` element. There may be hundreds, so each goes straight into the document: what its attributes can hold needs
@@ -52,13 +52,11 @@ impl<'w> UrlElement<'w> {
 
     /// Writes the text and ends it.
     pub(super) fn end(self, url: &WebUrl) {
-        let url = url.as_str();
         self.0.push(b'>');
-        let is_special = |it| (it == b'&') | (it == b'<') | (it == b'>') | (it == b'"') | (it == b'\'');
-        if any_byte(url, is_special) {
-            self.0.extend_from_slice(escape(url).as_bytes());
+        if url.is_plain() {
+            self.0.extend_from_slice(url.as_str().as_bytes());
         } else {
-            self.0.extend_from_slice(url.as_bytes());
+            self.0.extend_from_slice(escape(url.as_str()).as_bytes());
         }
         self.0.extend_from_slice(b"</url>");
     }
