@@ -18,6 +18,7 @@ const TURN: &str = "3s";
 /// Draws a path and a client for every request, always in the same order.
 const SCRIPT: &str = "
 local headers = {}
+if closing then headers['Connection'] = 'close' end
 request = function()
     if #clients > 0 then headers['X-Forwarded-For'] = clients[math.random(#clients)] end
     return wrk.format('GET', paths[math.random(#paths)], headers)
@@ -38,8 +39,17 @@ pub(crate) struct Requests {
 impl Requests {
     /// Writes it for `wrk`. Without clients everything comes from the machine itself.
     pub(crate) fn write(folder: &Path, paths: &[String], clients: &[String]) -> Self {
+        Self::write_with(folder, paths, clients, "")
+    }
+
+    /// The same with a new connection for every request.
+    pub(crate) fn write_closing(folder: &Path, paths: &[String], clients: &[String]) -> Self {
+        Self::write_with(folder, paths, clients, "closing = true\n")
+    }
+
+    fn write_with(folder: &Path, paths: &[String], clients: &[String], more: &str) -> Self {
         let list = |name: &str, list: &[String]| format!("{name} = {{{}}}\n", quoted(list).join(","));
-        let text = list("paths", paths) + &list("clients", clients) + SCRIPT;
+        let text = list("paths", paths) + &list("clients", clients) + more + SCRIPT;
         let file = tempfile::Builder::new().suffix(".lua").tempfile_in(folder).expect("a temporary file");
         let script = file.into_temp_path().keep().expect("the script stays");
         fs::write(&script, text).expect("the script of wrk");

@@ -20,7 +20,8 @@ fn main() {
     let mut arguments = env::args().skip(1).filter(|it| it != "--bench");
     match arguments.next().as_deref() {
         // The bench starts itself as the floor, so that both are processes of their own.
-        Some("floor") => floor::run(),
+        Some("floor") => floor::run(arguments.next().as_deref().map(Path::new)),
+        Some("worlds") => case::make_worlds(Path::new(&arguments.next().expect("worlds FOLDER"))),
         Some(unknown) => panic!("the bench takes no argument {unknown}"),
         None => measure(),
     }
@@ -28,7 +29,8 @@ fn main() {
 
 fn measure() {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let results: Vec<Result> = case::all(folder.path()).iter().map(|it| it.measure(ROUNDS)).collect();
+    let (cases, others) = case::all(folder.path());
+    let results: Vec<Result> = cases.iter().map(|it| it.measure(ROUNDS)).chain(others).collect();
     println!("{}", case::table(&results));
     write(&results, Path::new("target/bench/result.json"));
 }

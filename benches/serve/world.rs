@@ -39,9 +39,13 @@ pub(crate) struct Size {
     pub(crate) max_urls: usize,
 }
 
+pub(crate) const SMALL: Size = Size { hosts: 400, blobs: 100_000, manifests: 1000, max_urls: 60 };
+pub(crate) const LARGE: Size = Size { hosts: 4000, blobs: 1_000_000, manifests: 150_000, max_urls: 246 };
+
 /// A world on disk, and what can be asked there.
 pub(crate) struct World {
     pub(crate) folder: PathBuf,
+    size: Size,
     layers: Vec<Digest>,
     pub(crate) manifest: Digest,
     dice: Dice,
@@ -70,7 +74,7 @@ impl World {
         let folder = folder.join(name);
         fs::create_dir_all(&folder).expect("the world's folder");
         let mut dice = Dice(size.blobs as u64);
-        let store = Store::open(&folder.join("state")).expect("the state's folder");
+        let store = Store::open(&folder.join("Plain")).expect("the state's folder");
         let manifests: Vec<Vec<u8>> =
             (0..size.manifests).map(|it| body(it, if it == 0 { 4096 } else { 1000 })).collect();
         let mut blobs: Vec<BlobRow> = manifests
@@ -92,8 +96,7 @@ impl World {
         store.save(&content(blobs, &manifests)).expect("the content is saved");
         store.save(&holdings(size, &mut dice)).expect("the holdings are saved");
         store.save(&hosts(size, &mut dice)).expect("the hosts are saved");
-        fs::write(folder.join("portolan.toml"), configuration(size)).expect("the configuration");
-        Self { folder, layers, manifest, dice }
+        Self { folder, size, layers, manifest, dice }
     }
 
     /// Some layer.
@@ -114,11 +117,45 @@ fn address(number: usize) -> Ipv4Addr {
     Ipv4Addr::new((mixed % 220 + 2) as u8, (mixed >> 8) as u8, (mixed >> 16) as u8, (mixed >> 24) as u8)
 }
 
-fn configuration(size: Size) -> String {
+/// How a server of the world listens and what it logs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// By HTTP, with errors only in the log.
+    Plain,
+    /// The same, with a line for every request.
+    Logged,
+    /// By TLS, with errors only in the log.
+    Tls,
+}
+
+impl World {
+    /// Writes what `portolan serve` reads in this mode, and names the file.
+    pub(crate) fn configure(&self, mode: Mode) -> PathBuf {
+        let filter = if mode == Mode::Logged { "info" } else { "error" };
+        let pair = match mode {
+            Mode::Tls => "certificate = \"../tls.pem\"\nkey = \"../tls.key\"\n",
+            Mode::Plain | Mode::Logged => "",
+        };
+        // The folder of a server is its own.
+        let state = self.folder.join(format!("{mode:?}"));
+        if mode != Mode::Plain {
+            fs::create_dir_all(&state).expect("the state's folder");
+            for file in fs::read_dir(self.folder.join("Plain")).expect("the first state").flatten() {
+                fs::copy(file.path(), state.join(file.file_name())).expect("the copy of the state");
+            }
+        }
+        let file = self.folder.join(format!("{mode:?}.toml"));
+        let text = configuration(self.size, &format!("{mode:?}"), filter, pair);
+        fs::write(&file, text).expect("the configuration");
+        file
+    }
+}
+
+fn configuration(size: Size, state: &str, filter: &str, pair: &str) -> String {
     format!(
         "[database]\nurl = \"sqlite:none.db\"\n\
-         [serve]\nmanagement = \"127.0.0.1:0\"\nworkers = 1\nmax_urls = {}\ntrusted_proxies = [\"127.0.0.0/8\"]\n\
-         [fallback]\nurl = \"https://cdn.example.org\"\n[log]\nfilter = \"error\"\n[[listen]]\naddress = \"127.0.0.1:0\"\n",
+         [serve]\nstate = \"{state}\"\nmanagement = \"127.0.0.1:0\"\nworkers = 1\nmax_urls = {}\ntrusted_proxies = [\"127.0.0.0/8\"]\n\
+         [fallback]\nurl = \"https://cdn.example.org\"\n[log]\nfilter = \"{filter}\"\n[[listen]]\naddress = \"127.0.0.1:0\"\n{pair}",
         size.max_urls
     )
 }

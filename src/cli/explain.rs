@@ -252,7 +252,7 @@ fn list_crawled(
 ) -> anyhow::Result<Vec<Crawled>> {
     let has_blob = |opt_in: HostCategoryId| {
         let category = host.categories.iter().find(|it| it.id == opt_in);
-        category.is_some_and(|it| snapshot.content.category_has(it.category, number))
+        category.is_some_and(|it| snapshot.content.categories_of(number).contains(&it.category))
     };
     let mut found = database.read(|it| crawl::list_holdings(it, host.id))?;
     found.retain(|(_, it)| has_blob(it.host_category_id));

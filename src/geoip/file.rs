@@ -4,7 +4,7 @@ use std::{
     io::Read,
     net::IpAddr,
     path::{Path, PathBuf},
-    sync::Mutex,
+    sync::{Mutex, OnceLock},
     time::SystemTime,
 };
 
@@ -24,6 +24,35 @@ const SAMPLE: usize = 1000;
 pub(super) static EMBEDDED: &[u8] = include_bytes!("../../geoip/iptoasn-country.mmdb");
 
 type Reader = maxminddb::Reader<Cow<'static, [u8]>>;
+
+/// So many records are kept decoded (400 KiB): a country database has some hundred. Of two on one place the later one is
+/// decoded each time.
+const DECODED: usize = 1 << 13;
+
+/// A database in memory. Many networks share a record, and to decode one takes longer than to find it.
+struct Database {
+    reader: Reader,
+    /// Records by their offsets in the file.
+    decoded: Box<[OnceLock<(usize, Location)>]>,
+}
+
+impl Database {
+    fn new(reader: Reader) -> Self {
+        Self { reader, decoded: (0..DECODED).map(|_| OnceLock::new()).collect() }
+    }
+
+    /// Nothing for an address or a record that cannot be read.
+    fn find(&self, address: IpAddr) -> Location {
+        let Ok(found) = self.reader.lookup(address) else { return Location::default() };
+        let Some(offset) = found.offset() else { return Location::default() };
+        let decode = || {
+            let record = found.decode::<Record<'_>>().ok().flatten();
+            record.map(|it| it.location()).unwrap_or_default()
+        };
+        let (kept, location) = self.decoded[offset % DECODED].get_or_init(|| (offset, decode()));
+        if *kept == offset { *location } else { decode() }
+    }
+}
 
 /// A database that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -76,7 +105,7 @@ impl std::fmt::Display for Content {
 
 /// One database, from a file or embedded.
 pub(super) struct File {
-    reader: ArcSwap<Reader>,
+    database: ArcSwap<Database>,
     /// `None` for the embedded one.
     watch: Option<Watch>,
 }
@@ -101,7 +130,7 @@ impl File {
         let seen = stamp(&path);
         match load(&path, content) {
             Ok(reader) => Ok(Self {
-                reader: ArcSwap::from_pointee(reader),
+                database: ArcSwap::from_pointee(Database::new(reader)),
                 watch: Some(Watch { path, content, seen: Mutex::new(seen) }),
             }),
             Err(fault) => Err(Error { path, fault }),
@@ -111,7 +140,7 @@ impl File {
     pub(super) fn embedded() -> Self {
         let reader =
             Reader::from_source(Cow::Borrowed(EMBEDDED)).expect("the embedded database is whole, by test");
-        Self { reader: ArcSwap::from_pointee(reader), watch: None }
+        Self { database: ArcSwap::from_pointee(Database::new(reader)), watch: None }
     }
 
     pub(super) fn is_embedded(&self) -> bool {
@@ -119,16 +148,14 @@ impl File {
     }
 
     pub(super) fn built(&self) -> Option<Timestamp> {
-        i64::try_from(self.reader.load().metadata().build_epoch)
+        i64::try_from(self.database.load().reader.metadata().build_epoch)
             .ok()
             .and_then(|seconds| Timestamp::from_second(seconds).ok())
     }
 
     /// What the database says; nothing for an address or a record that it cannot read.
     pub(super) fn find(&self, address: IpAddr) -> Location {
-        let reader = self.reader.load();
-        let record = reader.lookup(address).and_then(|it| it.decode::<Record<'_>>());
-        record.ok().flatten().map(|it| it.location()).unwrap_or_default()
+        self.database.load().find(address)
     }
 
     /// `None` if the file is as it was.
@@ -143,7 +170,7 @@ impl File {
         let path = path.clone();
         Some(match load(&path, *content) {
             Ok(reader) => {
-                self.reader.store(reader.into());
+                self.database.store(Database::new(reader).into());
                 Ok(path)
             }
             Err(fault) => Err(Error { path, fault }),

@@ -223,3 +223,22 @@ fn what_is_no_such_database_is_refused_at_the_start() {
         "none, named in [geoip]: No such file",
     );
 }
+
+#[test]
+fn records_that_share_a_place_are_told_apart() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("asn");
+    let mut writer = Writer::new("Test");
+    let network = |number: u32| std::net::Ipv4Addr::from(0x0a00_0000 + (number << 8));
+    for number in 1..9_000u32 {
+        let network = ipnet::IpNet::new(network(number).into(), 24).unwrap();
+        writer.insert_value(network, map([("autonomous_system_number", number.into())])).unwrap();
+    }
+    fs::write(&path, writer.to_bytes().unwrap()).unwrap();
+    let geoip = GeoIp::open(&Config { asn: Some(path), ..Config::default() }).unwrap();
+    for _ in 0..2 {
+        for number in 1..9_000 {
+            assert_eq!(geoip.find(network(number).into()).asn, Some(number));
+        }
+    }
+}

@@ -1,52 +1,64 @@
-use std::{fmt::Write as _, io};
+use std::io;
 
 use quick_xml::{
     Writer,
+    escape::escape,
     events::{BytesStart, BytesText, Event},
 };
 
 use super::{Pieces, Version, WebUrl};
 use crate::mirror::Country;
 
-/// Writes one `url` element after the other with the same memory, so that a URL costs no allocation.
-pub(super) struct UrlElement {
-    start: BytesStart<'static>,
-    scratch: String,
-}
+/// One `url` element. There may be hundreds, so each goes straight into the document: what its attributes can hold needs
+/// no escape, and its text seldom does.
+pub(super) struct UrlElement<'w>(&'w mut Vec<u8>);
 
-impl UrlElement {
-    pub(super) fn new() -> Self {
-        Self { start: BytesStart::new("url"), scratch: String::new() }
+impl<'w> UrlElement<'w> {
+    /// Begins it on a line of its own.
+    pub(super) fn begin(writer: &'w mut Writer<Vec<u8>>) -> io::Result<Self> {
+        writer.write_indent()?;
+        let text = writer.get_mut();
+        text.extend_from_slice(b"<url");
+        Ok(Self(text))
     }
 
-    pub(super) fn push(&mut self, name: &str, value: &str) {
-        self.start.push_attribute((name, value));
+    /// `opening` is ` name="`.
+    pub(super) fn push(&mut self, opening: &'static str, value: &'static str) {
+        self.0.extend_from_slice(opening.as_bytes());
+        self.0.extend_from_slice(value.as_bytes());
+        self.0.push(b'"');
     }
 
-    pub(super) fn push_number(&mut self, name: &str, value: u32) -> io::Result<()> {
-        self.scratch.clear();
-        write!(self.scratch, "{value}").map_err(io::Error::other)?;
-        self.start.push_attribute((name, self.scratch.as_str()));
-        Ok(())
+    pub(super) fn push_number(&mut self, opening: &'static str, mut value: u32) {
+        let (mut digits, mut at) = ([0; 10], 10);
+        while value > 0 || at == 10 {
+            at -= 1;
+            digits[at] = b'0' + (value % 10) as u8;
+            value /= 10;
+        }
+        self.0.extend_from_slice(opening.as_bytes());
+        self.0.extend_from_slice(&digits[at..]);
+        self.0.push(b'"');
     }
 
     /// In lower case, for aria2 compares it with what its user typed by the manual.
     pub(super) fn push_location(&mut self, country: Option<Country>) {
-        if let Some(country) = country {
-            self.scratch.clear();
-            self.scratch.push_str(country.as_str());
-            self.scratch.make_ascii_lowercase();
-            self.start.push_attribute(("location", self.scratch.as_str()));
+        if let Some([first, second]) = country.map(Country::letters) {
+            let [first, second] = [first, second].map(|it| it.to_ascii_lowercase());
+            self.0.extend_from_slice(b" location=\"");
+            self.0.extend_from_slice(&[first, second, b'"']);
         }
     }
 
-    /// Writes the element and forgets its attributes.
-    pub(super) fn write(&mut self, writer: &mut Writer<Vec<u8>>, url: &WebUrl) -> io::Result<()> {
-        writer.write_event(Event::Start(self.start.borrow()))?;
-        writer.write_event(Event::Text(BytesText::new(url.as_str())))?;
-        writer.write_event(Event::End(self.start.to_end()))?;
-        self.start.clear_attributes();
-        Ok(())
+    /// Writes the text and ends it.
+    pub(super) fn end(self, url: &WebUrl) {
+        self.0.push(b'>');
+        if url.is_plain() {
+            self.0.extend_from_slice(url.as_str().as_bytes());
+        } else {
+            self.0.extend_from_slice(escape(url.as_str()).as_bytes());
+        }
+        self.0.extend_from_slice(b"</url>");
     }
 }
 

@@ -11,21 +11,28 @@ pub const DUPLICATES_LIMIT: usize = 3;
 /// Each is for a header of its own, and nothing in it is quoted: aria2 reads neither a list nor `rel="duplicate"`.
 /// Without [`instance_digest`] in the same answer clients must ignore them (section 6).
 pub fn duplicate_links(resources: &[Resource]) -> Vec<String> {
-    let link = |(resource, priority): (&Resource, u32)| {
-        let geo = resource.country.map(|it| format!("; geo={}", it.as_str().to_ascii_lowercase()));
-        format!("<{}>; rel=duplicate; pri={priority}{}", resource.url, geo.unwrap_or_default())
+    let link = |(resource, priority): (&Resource, char)| {
+        let (url, letters) = (resource.url.as_str(), resource.country.map(|it| it.letters()));
+        let mut text = String::with_capacity(url.len() + 48);
+        ["<", url, ">; rel=duplicate; pri="].iter().for_each(|it| text.push_str(it));
+        text.push(priority);
+        if let Some(letters) = letters {
+            text.push_str("; geo=");
+            text.extend(letters.map(|it| char::from(it.to_ascii_lowercase())));
+        }
+        text
     };
-    resources.iter().take(DUPLICATES_LIMIT).zip(1..).map(link).collect()
+    resources.iter().take(DUPLICATES_LIMIT).zip('1'..).map(link).collect()
 }
 
 /// The value of the `Link` header that names the version 4 document at `url`: RFC 6249 section 3.
 pub fn describedby_link(url: &WebUrl) -> String {
-    format!("<{url}>; rel=describedby; type=\"{MEDIA_TYPE_V4}\"")
+    ["<", url.as_str(), ">; rel=describedby; type=\"", MEDIA_TYPE_V4, "\""].concat()
 }
 
 /// The value of the `Digest` header (RFC 3230) that the links need; `None` if the digest is no SHA-256.
 pub fn instance_digest(digest: &Digest) -> Option<String> {
-    digest.sha256().map(|bytes| format!("SHA-256={}", STANDARD.encode(bytes)))
+    digest.sha256().map(|bytes| ["SHA-256=", &STANDARD.encode(bytes)].concat())
 }
 
 #[cfg(test)]

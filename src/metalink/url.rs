@@ -11,7 +11,28 @@ pub const URL_LIMIT: usize = 4096;
 pub struct WebUrl {
     text: String,
     scheme: Scheme,
+    is_plain: bool,
 }
+
+const WRONG: u8 = 1;
+const SPECIAL: u8 = 2;
+
+/// Of every byte: whether it cannot stand in a URL here, and whether XML must escape it.
+static MARKS: [u8; 256] = {
+    let (mut marks, mut byte) = ([0; 256], 0u8);
+    loop {
+        marks[byte as usize] = match byte {
+            b'&' | b'\'' | b'"' => SPECIAL,
+            b'<' | b'>' => WRONG,
+            _ if byte.is_ascii_graphic() => 0,
+            _ => WRONG,
+        };
+        if byte == u8::MAX {
+            break marks;
+        }
+        byte += 1;
+    }
+};
 
 /// Why a text cannot be a URL in a metalink.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -28,9 +49,21 @@ pub enum WebUrlError {
 }
 
 impl WebUrl {
+    /// Of a file below a URL.
+    pub fn below(base: &str, path: &str) -> Result<Self, WebUrlError> {
+        let mut text = String::with_capacity(base.len() + 1 + path.len());
+        [base, "/", path].iter().for_each(|it| text.push_str(it));
+        text.try_into()
+    }
+
     /// The URL as text.
     pub fn as_str(&self) -> &str {
         &self.text
+    }
+
+    /// Nothing in it needs an escape in XML.
+    pub(super) fn is_plain(&self) -> bool {
+        self.is_plain
     }
 
     /// HTTP or HTTPS.
@@ -46,19 +79,20 @@ impl TryFrom<String> for WebUrl {
         if text.len() > URL_LIMIT {
             return Err(WebUrlError::Length);
         }
-        if !text.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'<' | b'>')) {
+        let marks = text.bytes().fold(0, |all, byte| all | MARKS[usize::from(byte)]);
+        if marks & WRONG != 0 {
             return Err(WebUrlError::Character);
         }
-        let (scheme, rest) = text.split_once("://").ok_or(WebUrlError::Scheme)?;
-        let scheme = match scheme {
-            "https" => Scheme::Https,
-            "http" => Scheme::Http,
+        let [https, http] = ["https://", "http://"].map(|it| text.strip_prefix(it));
+        let (scheme, rest) = match (https, http) {
+            (Some(rest), _) => (Scheme::Https, rest),
+            (_, Some(rest)) => (Scheme::Http, rest),
             _ => return Err(WebUrlError::Scheme),
         };
         if rest.is_empty() || rest.starts_with(['/', '?', '#', ':']) {
             return Err(WebUrlError::Scheme);
         }
-        Ok(Self { text, scheme })
+        Ok(Self { text, scheme, is_plain: marks & SPECIAL == 0 })
     }
 }
 
@@ -79,6 +113,17 @@ impl fmt::Display for WebUrl {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    proptest::proptest! {
+        #[test]
+        fn what_is_plain_needs_no_escape(path in "[ -~é]{0,9}") {
+            let text = format!("https://m.example/{path}");
+            let is_taken = !path.contains([' ', '<', '>', 'é']);
+            let url = text.parse::<WebUrl>();
+            proptest::prop_assert_eq!(url.is_ok(), is_taken);
+            proptest::prop_assert!(url.is_err() || url.unwrap().is_plain() == (quick_xml::escape::escape(&text) == text));
+        }
+    }
 
     #[test]
     fn only_what_fits_a_header_is_taken() {

@@ -71,18 +71,18 @@ fn write_file(writer: &mut Writer<Vec<u8>>, document: &Document) -> io::Result<(
 }
 
 fn write_urls(writer: &mut Writer<Vec<u8>>, resources: &[Resource]) -> io::Result<()> {
-    let mut element = UrlElement::new();
     let preferences = (1..=PREFERENCE_LIMIT).rev().chain(std::iter::repeat(1));
     for (resource, preference) in resources.iter().zip(preferences) {
+        let mut element = UrlElement::begin(writer)?;
         let scheme = resource.url.scheme().as_str();
-        element.push("protocol", scheme);
-        element.push("type", scheme);
+        element.push(" protocol=\"", scheme);
+        element.push(" type=\"", scheme);
         element.push_location(resource.country);
-        element.push_number("preference", preference)?;
+        element.push_number(" preference=\"", preference);
         if resource.is_private {
-            element.push("mm0:private", "True");
+            element.push(" mm0:private=\"", "True");
         }
-        element.write(writer, &resource.url)?;
+        element.end(&resource.url);
     }
     Ok(())
 }

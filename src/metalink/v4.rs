@@ -57,11 +57,11 @@ fn write_file(writer: &mut Writer<Vec<u8>>, document: &Document) -> io::Result<(
 }
 
 fn write_urls(writer: &mut Writer<Vec<u8>>, resources: &[Resource]) -> io::Result<()> {
-    let mut element = UrlElement::new();
     for (resource, priority) in resources.iter().zip(1..) {
+        let mut element = UrlElement::begin(writer)?;
         element.push_location(resource.country);
-        element.push_number("priority", priority)?;
-        element.write(writer, &resource.url)?;
+        element.push_number(" priority=\"", priority);
+        element.end(&resource.url);
     }
     Ok(())
 }

@@ -10,7 +10,7 @@ use crate::oci::Digest;
 /// rsync takes it.
 pub fn blob_path(digest: &Digest) -> String {
     let hex = digest.hex();
-    format!("blobs/{}/{}/{hex}", digest.algorithm(), &hex[..2])
+    ["blobs/", digest.algorithm(), "/", &hex[..2], "/", &hex].concat()
 }
 
 /// Grows with every published state of a category: `max(previous + 1, Unix seconds)`.

@@ -26,7 +26,7 @@ pub use host::{
 pub use invisible::is_invisible;
 pub use kind::{Bytes, BytesError, HostKind, HostKindError, Percent, PercentError};
 pub use netblock::{Netblock, NetblockError};
-pub use place::{Continent, Country, Place, PlaceError};
+pub use place::{Continent, Country, Place, PlaceError, Point};
 pub use region::{Region, RegionError};
 pub use rsync_url::{RsyncUrl, RsyncUrlError};
 pub use scope::{Scope, Scopes, ScopesError};

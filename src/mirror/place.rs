@@ -179,12 +179,36 @@ impl Place {
         self.longitude
     }
 
-    /// The way along the great circle, in kilometres (haversine formula, mean earth radius).
+    /// The way along the great circle, in kilometres.
     pub fn distance(self, other: Self) -> f64 {
+        Point::from(self).distance(&other.into())
+    }
+}
+
+/// A place with what its distances to many others have in common.
+#[derive(Clone, Copy, Debug)]
+pub struct Point {
+    longitude: f64,
+    /// In radians.
+    latitude: f64,
+    /// Of the latitude.
+    cosine: f64,
+}
+
+impl From<Place> for Point {
+    fn from(place: Place) -> Self {
+        let latitude = place.latitude.to_radians();
+        Self { longitude: place.longitude, latitude, cosine: latitude.cos() }
+    }
+}
+
+impl Point {
+    /// The way along the great circle, in kilometres (haversine formula, mean earth radius).
+    pub fn distance(&self, other: &Self) -> f64 {
         const EARTH_RADIUS: f64 = 6371.0;
-        let (a, b) = (self.latitude.to_radians(), other.latitude.to_radians());
-        let across = (other.longitude - self.longitude).to_radians();
-        let half = ((b - a) / 2.0).sin().powi(2) + a.cos() * b.cos() * (across / 2.0).sin().powi(2);
+        let along = ((other.latitude - self.latitude) / 2.0).sin().powi(2);
+        let across = ((other.longitude - self.longitude).to_radians() / 2.0).sin().powi(2);
+        let half = along + self.cosine * other.cosine * across;
         2.0 * EARTH_RADIUS * half.sqrt().min(1.0).asin()
     }
 }

@@ -99,9 +99,9 @@ impl Content {
         self.rows.moved_tags.iter().zip(&self.new_blobs)
     }
 
-    /// Has this category that blob?
-    pub fn category_has(&self, category: CategoryId, number: u32) -> bool {
-        self.list_categories().any(|(row, set)| row.id == category && set.contains(number))
+    /// The categories that have this blob.
+    pub fn categories_of(&self, number: u32) -> Vec<CategoryId> {
+        self.list_categories().filter(|it| it.1.contains(number)).map(|it| it.0.id).collect()
     }
 }
 

@@ -1,4 +1,8 @@
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    hash::{BuildHasherDefault, Hasher},
+    sync::Arc,
+};
 
 use roaring::RoaringBitmap;
 
@@ -12,7 +16,25 @@ use crate::mirror::HostCategoryId;
 #[derive(Debug, Default)]
 pub struct Holdings {
     rows: HoldingRows,
-    holdings: HashMap<HostCategoryId, Holding>,
+    holdings: HashMap<HostCategoryId, Holding, BuildHasherDefault<RowHasher>>,
+}
+
+/// Numbers of rows are not made by strangers, and nearly all different in their last bits: a multiplication is enough.
+#[derive(Debug, Default)]
+struct RowHasher(u64);
+
+impl Hasher for RowHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|it| self.write_i64((*it).into()));
+    }
+
+    fn write_i64(&mut self, number: i64) {
+        self.0 = (self.0 ^ number.cast_unsigned()).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0 ^ self.0 >> 32
+    }
 }
 
 /// What one host holds of one category.

@@ -9,7 +9,7 @@ use super::{
     rows::{AliasRow, Hash, HostRow, HostRows},
 };
 use crate::{
-    mirror::{Continent, Country, Netblock, Place, Reach},
+    mirror::{Continent, Country, Netblock, Place, Point, Reach},
     oci::RepositoryName,
 };
 
@@ -29,6 +29,8 @@ pub(super) fn counted_bandwidth(megabits: Option<u32>) -> u32 {
 pub struct Hosts {
     rows: HostRows,
     all: Vec<Candidate>,
+    /// Where each of the rows stands.
+    points: Vec<Option<Point>>,
     by_netblock: NetblockMap<Vec<Candidate>>,
     by_asn: HashMap<u32, Vec<Candidate>>,
     by_country: HashMap<Country, Vec<Candidate>>,
@@ -57,6 +59,8 @@ pub struct Candidate {
     pub ipv6: bool,
     /// So many of a thousand clients stay with it.
     pub kept: u16,
+    /// Since when it told no lie, Unix seconds.
+    pub clean_since: i64,
 }
 
 impl Hosts {
@@ -81,6 +85,7 @@ impl Hosts {
             hosts.add(*candidate, &rows.hosts[candidate.index as usize]);
         }
         hosts.all = all;
+        hosts.points = rows.hosts.iter().map(|it| it.located().map(Point::from)).collect();
         hosts.rows = rows;
         hosts
     }
@@ -115,6 +120,11 @@ impl Hosts {
     /// All of them again, for ranking.
     pub fn candidates(&self) -> &[Candidate] {
         &self.all
+    }
+
+    /// Where a candidate stands.
+    pub fn point(&self, candidate: &Candidate) -> Option<&Point> {
+        self.points.get(candidate.index as usize)?.as_ref()
     }
 
     /// Those that want this address's clients first; one list a netblock, longest netblock first.
@@ -176,7 +186,15 @@ impl HostRow {
         let bandwidth = counted_bandwidth(self.bandwidth);
         let urls = || self.categories.iter().flat_map(|it| &it.urls);
         let (ipv4, ipv6) = (urls().any(|it| it.ipv4 == Reach::Up), urls().any(|it| it.ipv6 == Reach::Up));
-        Candidate { id: self.id.0, index, bandwidth, ipv4, ipv6, kept: self.kept }
+        Candidate {
+            id: self.id.0,
+            index,
+            bandwidth,
+            ipv4,
+            ipv6,
+            kept: self.kept,
+            clean_since: self.clean_since,
+        }
     }
 
     /// Its own place, else the middle of its country.

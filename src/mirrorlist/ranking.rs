@@ -1,4 +1,4 @@
-use std::{cell::LazyCell, fmt, net::IpAddr};
+use std::{cell::LazyCell, cmp::Ordering, fmt, net::IpAddr};
 
 use serde::Serialize;
 
@@ -9,7 +9,7 @@ use super::{
     rows::{HostCategoryRow, HostRow, HostUrlRow},
     snapshot::Snapshot,
 };
-use crate::mirror::{Country, HostId, HostKind, Reach, Region};
+use crate::mirror::{CategoryId, Country, HostId, HostKind, Point, Reach, Region};
 
 /// Hosts all over the world join a list only while nearer ones are fewer than this.
 pub const MINIMUM: usize = 5;
@@ -72,6 +72,8 @@ pub struct Wanted<'a> {
 pub struct Offer<'a> {
     /// The host.
     pub host: &'a HostRow,
+    /// Its place among all.
+    index: u32,
     /// Its opt-in that has the blob.
     pub category: &'a HostCategoryRow,
     /// Where it carries that category.
@@ -211,6 +213,7 @@ impl fmt::Display for Exclusion {
 pub fn rank<'a>(snapshot: &'a Snapshot, client: &Client<'_>, wanted: &Wanted<'_>) -> Vec<Offer<'a>> {
     // A host of which it is not known that it answers by the client's address family is better than
     // none, and worse than any of which it is: a client with IPv6 only could not reach it at all.
+    let asked = Asked::new(snapshot, client, wanted);
     let mut turns = Turns::default();
     let crowd = LazyCell::new(|| question(client.network(), "kept"));
     let question = question(client.network(), wanted.repository);
@@ -220,24 +223,24 @@ pub fn rank<'a>(snapshot: &'a Snapshot, client: &Client<'_>, wanted: &Wanted<'_>
             break;
         }
         let mut found = turns.room(wanted.most);
-        let mut hurdles: [Hurdle; Turn::COUNT] = Default::default();
+        let mut hurdle = Hurdle::default();
         for candidate in group {
             let drawn = draw(question, candidate.id);
+            // Once there are enough of the best, nobody needs others.
+            if drawn < hurdle.height(found.worst(Turn::Proven), candidate.bandwidth) {
+                continue;
+            }
             let is_proven = if client.address.is_ipv4() { candidate.ipv4 } else { candidate.ipv6 };
             let is_crowded = candidate.kept < ALL && class > Class::Asn && !stays(*crowd, candidate);
             let turn = Turn::of(is_proven, is_crowded);
-            // Once there are enough of the best, nobody needs others.
             let worst = found.worst(turn).min(found.worst(Turn::Proven));
-            if drawn < hurdles[turn as usize].height(worst, candidate.bandwidth) {
-                continue;
-            }
-            let host = &snapshot.hosts.list()[candidate.index as usize];
+            let (score, distance) = asked.score(candidate, drawn);
             // What leaves a host out of a near class leaves it out of every farther one, too.
-            if trim(host, client, class).is_none()
-                && !turns.has(host.id)
-                && let Ok((category, url)) = examine(snapshot, client, wanted, host)
+            if score <= worst
+                && !turns.has(candidate.index)
+                && let Some(mut offer) = asked.offer(candidate.index, class)
             {
-                let mut offer = Offer::new(candidate, drawn, host, category, url, class, client);
+                (offer.score, offer.distance) = (score, distance);
                 if is_crowded && offer.turn == Turn::Proven {
                     offer.turn = Turn::Crowded;
                 }
@@ -246,7 +249,7 @@ pub fn rank<'a>(snapshot: &'a Snapshot, client: &Client<'_>, wanted: &Wanted<'_>
         }
         turns.append(found);
     }
-    let [mut offers, later @ ..] = turns.0;
+    let [mut offers, later @ ..] = turns.offers;
     later.into_iter().for_each(|mut it| offers.append(&mut it));
     offers.truncate(wanted.most);
     offers
@@ -260,24 +263,31 @@ fn stays(crowd: u64, candidate: &Candidate) -> bool {
 
 /// Offers by their turn, nearer classes first.
 #[derive(Default)]
-struct Turns<'a>([Vec<Offer<'a>>; Turn::COUNT]);
+struct Turns<'a> {
+    offers: [Vec<Offer<'a>>; Turn::COUNT],
+    /// For each host up to the last of them: was it found in a class before?
+    has: Vec<bool>,
+}
 
 impl<'a> Turns<'a> {
     /// For the hosts of one more class, when so many are wanted in all.
-    fn room(&self, most: usize) -> Found<'a> {
-        Found(self.0.each_ref().map(|it| Best::new(most.saturating_sub(it.len()))))
+    fn room(&mut self, most: usize) -> Found<'a> {
+        let indexes = || self.offers.iter().flatten().map(|it| it.index as usize);
+        self.has.resize(indexes().max().map_or(0, |it| it + 1), false);
+        indexes().for_each(|it| self.has[it] = true);
+        Found(self.offers.each_ref().map(|it| Best::new(most.saturating_sub(it.len()))))
     }
 
     fn count(&self, turn: Turn) -> usize {
-        self.0[turn as usize].len()
+        self.offers[turn as usize].len()
     }
 
-    fn has(&self, host: HostId) -> bool {
-        self.0.iter().flatten().any(|it| it.host.id == host)
+    fn has(&self, index: u32) -> bool {
+        self.has.get(index as usize).is_some_and(|it| *it)
     }
 
     fn append(&mut self, found: Found<'a>) {
-        self.0.iter_mut().zip(found.0).for_each(|(offers, mut best)| offers.append(&mut best.offers));
+        self.offers.iter_mut().zip(found.0).for_each(|(offers, best)| offers.extend(best.sorted()));
     }
 }
 
@@ -290,33 +300,62 @@ impl<'a> Found<'a> {
     }
 
     fn worst(&self, turn: Turn) -> f64 {
-        self.0[turn as usize].worst()
+        self.0[turn as usize].worst
     }
 }
 
-/// The best hosts of a class, in order, and no more than are needed.
+/// The best hosts of a class, and no more than are needed.
 struct Best<'a> {
     most: usize,
+    /// The score that a host has to be better than.
+    worst: f64,
+    /// Sorted as soon as there are enough: the best come first.
+    order: Vec<Entry>,
     offers: Vec<Offer<'a>>,
+}
+
+/// What is moved often is small.
+struct Entry {
+    score: f64,
+    host: HostId,
+    /// In `offers`.
+    place: usize,
+}
+
+impl Entry {
+    fn order(&self, other: &Self) -> Ordering {
+        self.score.total_cmp(&other.score).then(self.host.cmp(&other.host))
+    }
 }
 
 impl<'a> Best<'a> {
     fn new(most: usize) -> Self {
-        Self { most, offers: Vec::new() }
+        Self { most, worst: f64::INFINITY, order: Vec::new(), offers: Vec::new() }
     }
 
     fn insert(&mut self, offer: Offer<'a>) {
-        let at = self.offers.partition_point(|it| it.order(&offer).is_lt());
-        if at < self.most {
-            self.offers.truncate(self.most - 1);
-            self.offers.insert(at, offer);
+        let mut own = Entry { score: offer.score, host: offer.host.id, place: self.offers.len() };
+        if self.order.len() < self.most {
+            self.order.push(own);
+            self.offers.push(offer);
+            if self.order.len() == self.most {
+                self.order.sort_unstable_by(Entry::order);
+            }
+        } else if let Some(worst) = self.order.pop_if(|it| own.order(it).is_lt()) {
+            own.place = worst.place;
+            self.offers[own.place] = offer;
+            let at = self.order.partition_point(|it| it.order(&own).is_lt());
+            self.order.insert(at, own);
+        }
+        if let Some(last) = self.order.last().filter(|_| self.order.len() == self.most) {
+            self.worst = last.score;
         }
     }
 
-    /// What a host has to be better than.
-    fn worst(&self) -> f64 {
-        let last = self.offers.last().filter(|_| self.offers.len() >= self.most);
-        last.map_or(f64::INFINITY, |it| it.score)
+    /// In their order.
+    fn sorted(mut self) -> impl Iterator<Item = Offer<'a>> {
+        self.order.sort_unstable_by(Entry::order);
+        self.order.into_iter().map(move |it| self.offers[it.place])
     }
 }
 
@@ -349,7 +388,8 @@ pub fn explain<'a>(
 ) -> (Vec<Offer<'a>>, Vec<(&'a HostRow, Exclusion)>) {
     let offers = rank(snapshot, client, &Wanted { most: usize::MAX, ..*wanted });
     let is_offered = |host: &HostRow| offers.iter().any(|it| it.host.id == host.id);
-    let reason = |host| match examine(snapshot, client, wanted, host) {
+    let asked = Asked::new(snapshot, client, wanted);
+    let reason = |host| match asked.examine(host) {
         Err(reason) => reason,
         Ok(_) => trim(host, client, Class::Global).unwrap_or(Exclusion::NotNeeded),
     };
@@ -385,18 +425,71 @@ fn trim(host: &HostRow, client: &Client<'_>, class: Class) -> Option<Exclusion> 
     is_in(&host.countries_denied).then_some(Exclusion::CountryDenied)
 }
 
-/// Can this host serve the blob to this client at all, and under which URL?
-fn examine<'a>(
-    snapshot: &Snapshot,
-    client: &Client<'_>,
-    wanted: &Wanted<'_>,
-    host: &'a HostRow,
-) -> Result<(&'a HostCategoryRow, &'a HostUrlRow), Exclusion> {
-    is_switched_on(host)?;
-    suits_policy(snapshot, host, client)?;
-    takes(snapshot, client, wanted, host)?;
-    let category = find_holding(snapshot, client.at, wanted.number, host)?;
-    Ok((category, choose_url(category, client)?))
+/// A question, with what it has in common for all hosts.
+struct Asked<'a, 'q> {
+    snapshot: &'a Snapshot,
+    client: &'q Client<'q>,
+    wanted: &'q Wanted<'q>,
+    /// Where the client is.
+    point: Option<Point>,
+    /// Those that have the blob.
+    categories: Vec<CategoryId>,
+}
+
+impl<'a, 'q> Asked<'a, 'q> {
+    fn new(snapshot: &'a Snapshot, client: &'q Client<'q>, wanted: &'q Wanted<'q>) -> Self {
+        let categories = snapshot.content.categories_of(wanted.number);
+        Self { snapshot, client, wanted, point: client.place.map(Point::from), categories }
+    }
+
+    /// How early the host comes inside its class, and how far away it is.
+    fn score(&self, candidate: &Candidate, drawn: u64) -> (f64, Option<f64>) {
+        let point = self.snapshot.hosts.point(candidate);
+        let distance = self.point.zip(point).map(|(from, to)| from.distance(to));
+        let weight = weight(candidate.bandwidth, distance) * ramp(candidate.clean_since, self.client.at);
+        (-(drawn as f64 / DRAWS).ln() / weight, distance)
+    }
+
+    /// The host as it is offered, if it can be; its score and distance are still to come.
+    fn offer(&self, index: u32, class: Class) -> Option<Offer<'a>> {
+        let host = self.snapshot.hosts.list().get(index as usize)?;
+        if trim(host, self.client, class).is_some() {
+            return None;
+        }
+        let (category, url) = self.examine(host).ok()?;
+        let turn = match host.kind {
+            HostKind::Cdn => Turn::Spill,
+            _ if reach(url, self.client.address) == Reach::Up => Turn::Proven,
+            _ => Turn::Unproven,
+        };
+        Some(Offer { host, index, category, url, class, turn, distance: None, score: 0.0 })
+    }
+
+    /// Can this host serve the blob to this client at all, and under which URL?
+    fn examine<'h>(&self, host: &'h HostRow) -> Result<(&'h HostCategoryRow, &'h HostUrlRow), Exclusion> {
+        is_switched_on(host)?;
+        suits_policy(self.snapshot, host, self.client)?;
+        takes(self.snapshot, self.client, self.wanted, host)?;
+        let category = self.find_holding(host)?;
+        Ok((category, choose_url(category, self.client)?))
+    }
+
+    /// The opt-in under which the host was found, not too long ago, to hold the blob.
+    /// A host that fetches what it lacks holds all of its categories by the operator's word.
+    fn find_holding<'h>(&self, host: &'h HostRow) -> Result<&'h HostCategoryRow, Exclusion> {
+        // A category that no longer has the blob says nothing: its mirrors delete it with their next rsync.
+        let mut nearest = Exclusion::NotOptedIn;
+        for category in host.categories.iter().filter(|it| self.categories.contains(&it.category)) {
+            nearest = match self.snapshot.holdings.find(category.id) {
+                _ if host.kind != HostKind::Static => return Ok(category),
+                Some(holding) if !holding.blobs.contains(self.wanted.number) => Exclusion::LacksBlob,
+                Some(holding) if self.client.at - holding.crawled_at > HOLDINGS_AGE => Exclusion::Outdated,
+                Some(_) => return Ok(category),
+                None => Exclusion::NotCrawled,
+            };
+        }
+        Err(nearest)
+    }
 }
 
 pub(super) fn is_switched_on(host: &HostRow) -> Result<(), Exclusion> {
@@ -451,73 +544,26 @@ fn takes(
     if is_in_share { Ok(()) } else { Err(Exclusion::NotInShare) }
 }
 
-/// The opt-in under which the host was found, not too long ago, to hold the blob.
-/// A host that fetches what it lacks holds all of its categories by the operator's word.
-fn find_holding<'a>(
-    snapshot: &Snapshot,
-    at: i64,
-    number: u32,
-    host: &'a HostRow,
-) -> Result<&'a HostCategoryRow, Exclusion> {
-    // A category that no longer has the blob says nothing: its mirrors delete it with their next rsync.
-    let mut nearest = Exclusion::NotOptedIn;
-    for category in host.categories.iter().filter(|it| snapshot.content.category_has(it.category, number)) {
-        nearest = match snapshot.holdings.find(category.id) {
-            _ if host.kind != HostKind::Static => return Ok(category),
-            Some(holding) if !holding.blobs.contains(number) => Exclusion::LacksBlob,
-            Some(holding) if at - holding.crawled_at > HOLDINGS_AGE => Exclusion::Outdated,
-            Some(_) => return Ok(category),
-            None => Exclusion::NotCrawled,
-        };
-    }
-    Err(nearest)
-}
-
 /// HTTPS before HTTP, and a URL that answers by the client's address family before one of which that
 /// is not known. One that answers by no family, or not by the client's, is no choice.
 fn choose_url<'a>(category: &'a HostCategoryRow, client: &Client<'_>) -> Result<&'a HostUrlRow, Exclusion> {
-    let suits = |url: &&HostUrlRow| client.takes(url.scheme);
-    let is_proven = |url: &&HostUrlRow| url.ipv4 == Reach::Up || url.ipv6 == Reach::Up;
-    let suited = || category.urls.iter().filter(suits);
-    if suited().next().is_none() {
-        return Err(Exclusion::Scheme);
+    let (mut best, mut reason) = (None, Exclusion::Scheme);
+    for url in category.urls.iter().filter(|it| client.takes(it.scheme)) {
+        let reach = reach(url, client.address);
+        let preference = (reach != Reach::Up, url.scheme, url.id);
+        if reach == Reach::Down {
+            reason = Exclusion::Down;
+        } else if url.ipv4 != Reach::Up && url.ipv6 != Reach::Up {
+            reason = if reason == Exclusion::Down { reason } else { Exclusion::Unproven };
+        } else if best.is_none_or(|(_, least)| preference < least) {
+            best = Some((url, preference));
+        }
     }
-    let usable = suited().filter(|url| reach(url, client.address) != Reach::Down && is_proven(url));
-    let preference = |url: &&HostUrlRow| (reach(url, client.address) != Reach::Up, url.scheme, url.id);
-    usable.min_by_key(preference).ok_or_else(|| {
-        let is_down = suited().any(|url| reach(url, client.address) == Reach::Down);
-        if is_down { Exclusion::Down } else { Exclusion::Unproven }
-    })
+    best.map(|it| it.0).ok_or(reason)
 }
 
 fn reach(url: &HostUrlRow, client: IpAddr) -> Reach {
     if client.is_ipv4() { url.ipv4 } else { url.ipv6 }
-}
-
-impl<'a> Offer<'a> {
-    fn new(
-        candidate: &Candidate,
-        drawn: u64,
-        host: &'a HostRow,
-        category: &'a HostCategoryRow,
-        url: &'a HostUrlRow,
-        class: Class,
-        client: &Client<'_>,
-    ) -> Self {
-        let distance = client.place.zip(host.located()).map(|(from, to)| from.distance(to));
-        let weight = weight(candidate.bandwidth, distance) * ramp(host.clean_since, client.at);
-        let score = -(drawn as f64 / DRAWS).ln() / weight;
-        let turn = match host.kind {
-            HostKind::Cdn => Turn::Spill,
-            _ if reach(url, client.address) == Reach::Up => Turn::Proven,
-            _ => Turn::Unproven,
-        };
-        Self { host, category, url, class, turn, distance, score }
-    }
-
-    fn order(&self, other: &Self) -> std::cmp::Ordering {
-        self.score.total_cmp(&other.score).then(self.host.id.cmp(&other.host.id))
-    }
 }
 
 /// What a host's share of its class is measured by: never more than its bandwidth.

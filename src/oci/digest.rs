@@ -30,6 +30,16 @@ pub enum DigestError {
     Hash(usize),
 }
 
+/// The two digits of every byte.
+static PAIRS: [[u8; 2]; 256] = {
+    let (digits, mut pairs, mut byte) = (b"0123456789abcdef", [[0; 2]; 256], 0);
+    while byte < 256 {
+        pairs[byte] = [digits[byte >> 4], digits[byte & 15]];
+        byte += 1;
+    }
+    pairs
+};
+
 impl Digest {
     /// The SHA-256 of some bytes.
     pub fn of(bytes: &[u8]) -> Self {
@@ -54,12 +64,10 @@ impl Digest {
 
     /// The hash in lower-case hex, without the algorithm.
     pub fn hex(&self) -> String {
-        self.bytes().iter().fold(String::with_capacity(128), |mut text, byte| {
-            const DIGITS: &[u8; 16] = b"0123456789abcdef";
-            text.push(DIGITS[usize::from(byte >> 4)] as char);
-            text.push(DIGITS[usize::from(byte & 15)] as char);
-            text
-        })
+        let mut text = vec![0; 2 * self.bytes().len()];
+        let (pairs, _) = text.as_chunks_mut();
+        pairs.iter_mut().zip(self.bytes()).for_each(|(pair, it)| *pair = PAIRS[usize::from(*it)]);
+        String::from_utf8(text).expect("digits are ASCII")
     }
 
     fn bytes(&self) -> &[u8] {
@@ -100,7 +108,7 @@ impl FromStr for Digest {
 
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.algorithm(), self.hex())
+        [self.algorithm(), ":", &self.hex()].iter().try_for_each(|it| f.write_str(it))
     }
 }
 

@@ -185,6 +185,9 @@ impl Endpoints {
 
     /// The one of this name, with or without a port, in upper or lower case.
     pub(super) fn find(&self, host: &str) -> &Endpoint {
+        if self.named.is_empty() {
+            return &self.other;
+        }
         let name = host.rsplit_once(':').filter(|it| !it.1.ends_with(']')).map_or(host, |it| it.0);
         self.named.get(&name.to_ascii_lowercase()).unwrap_or(&self.other)
     }

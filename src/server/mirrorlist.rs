@@ -135,7 +135,7 @@ struct Found<'a> {
 
 impl Found<'_> {
     fn resource(&self, path: &str) -> Option<Resource> {
-        let url = WebUrl::try_from(format!("{}/{path}", self.url)).ok()?;
+        let url = WebUrl::below(self.url, path).ok()?;
         Some(Resource { url, country: self.offer.host.country, is_private: self.offer.host.private })
     }
 }
@@ -209,6 +209,10 @@ fn rank_in<'a>(
         let country = countries.first().copied().or(client.country);
         lists.push(rank(snapshot, &Client { country, ..nowhere }, wanted));
     }
+    // One list is in that order, and has every host once.
+    if let [_] = &lists[..] {
+        return lists.remove(0);
+    }
     let mut offers: Vec<Offer<'_>> = lists.into_iter().flatten().collect();
     // Stable: what is equal stays in the order of its list.
     offers.sort_by_key(|it| (it.turn, it.class));
@@ -274,7 +278,7 @@ fn document(
 /// The URLs of a blob at some hosts.
 pub(super) fn resources(offers: &[Offer<'_>], path: &str) -> Vec<Resource> {
     let resource = |offer: &Offer<'_>| {
-        let url = WebUrl::try_from(format!("{}/{path}", offer.url.url)).ok()?;
+        let url = WebUrl::below(&offer.url.url, path).ok()?;
         Some(Resource { url, country: offer.host.country, is_private: offer.host.private })
     };
     offers.iter().filter_map(resource).collect()
@@ -282,19 +286,15 @@ pub(super) fn resources(offers: &[Offer<'_>], path: &str) -> Vec<Resource> {
 
 /// Where the metalink of a blob is.
 pub(super) fn describedby(peer: &Peer, name: &RepositoryName, digest: &Digest) -> Option<WebUrl> {
-    own_url(peer, &format!("/metalink?repo={name}&digest={digest}&version=4"))
+    let (algorithm, hex) = (digest.algorithm(), digest.hex());
+    own_url(
+        peer,
+        &["/metalink?repo=", name.as_str(), "&digest=", algorithm, ":", &hex, "&version=4"].concat(),
+    )
 }
 
 /// A URL of ours, by the name the client came by. `None` if that is no name.
 fn own_url(peer: &Peer, path: &str) -> Option<WebUrl> {
-    let is_host =
-        |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b':' | b'[' | b']');
-    let named = !peer.host.is_empty() && peer.host.bytes().all(is_host);
-    let scheme = match peer.scheme {
-        Scheme::Https => "https",
-        Scheme::Http => "http",
-    };
-    let text = named.then(|| format!("{scheme}://{}{path}", peer.host))?;
-    url::Url::parse(&text).ok()?;
+    let text = peer.is_named().then(|| [peer.scheme.as_str(), "://", &peer.host, path].concat())?;
     WebUrl::try_from(text).ok()
 }

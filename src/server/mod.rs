@@ -411,6 +411,8 @@ fn start_public(
             .app_data(crawls.clone())
             .app_data(figures.clone())
             .wrap(from_fn(access::log))
+            // Nearly all requests, and routes are tried in this order.
+            .service(web::scope("/v2").default_service(web::to(registry::answer)))
             .service(metalink)
             .service(mirrorlist)
             .service(report)

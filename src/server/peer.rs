@@ -1,8 +1,10 @@
 //! Who asks: the address, scheme and host name that a request really comes with.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use actix_web::http::header::HeaderMap;
+use actix_web::http::header::{
+    FORWARDED, HeaderMap, HeaderName, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO,
+};
 use ipnet::IpNet;
 
 use super::config::ForwardedHeader;
@@ -36,6 +38,26 @@ pub(super) enum PeerError {
     Proxies,
 }
 
+impl Peer {
+    /// Can its host stand in a URL? Only the unusual ones need a parser.
+    pub(super) fn is_named(&self) -> bool {
+        let is_host = |byte: u8| {
+            byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b':' | b'[' | b']')
+        };
+        let is_it = !self.host.is_empty() && self.host.bytes().all(is_host);
+        is_it && (is_usual(&self.host) || url::Url::parse(&format!("http://{}/", self.host)).is_ok())
+    }
+}
+
+/// Is this, of the bytes of a host, a name or IPv4 address that every URL takes, with or without a port? A name's last
+/// part begins with a letter, so that it is no number, and no part of it is in Punycode.
+fn is_usual(host: &str) -> bool {
+    let (name, port) = host.split_once(':').unwrap_or((host, "0"));
+    let last = name.rsplit('.').next().unwrap_or_default();
+    let is_name = last.starts_with(|it: char| it.is_ascii_alphabetic()) && !name.contains("--");
+    port.parse::<u16>().is_ok() && !name.starts_with('[') && (is_name || name.parse::<Ipv4Addr>().is_ok())
+}
+
 impl Trust {
     pub(super) fn trusts(&self, address: IpAddr) -> bool {
         self.proxies.iter().any(|it| it.contains(&address.to_canonical()))
@@ -56,11 +78,11 @@ impl Trust {
     }
 
     fn x_forwarded(&self, direct: Peer, headers: &HeaderMap) -> Result<Peer, PeerError> {
-        let last = |name: &str| elements(headers, name).next();
-        let scheme = last("x-forwarded-proto").and_then(scheme).unwrap_or(direct.scheme);
-        let host = last("x-forwarded-host").map_or(direct.host, str::to_owned);
+        let last = |name| elements(headers, name).next();
+        let scheme = last(X_FORWARDED_PROTO).and_then(scheme).unwrap_or(direct.scheme);
+        let host = last(X_FORWARDED_HOST).map_or(direct.host, str::to_owned);
         let mut address = direct.address;
-        for (count, element) in elements(headers, "x-forwarded-for").enumerate() {
+        for (count, element) in elements(headers, X_FORWARDED_FOR).enumerate() {
             address = self.next(element, count)?;
             if !self.trusts(address) {
                 break;
@@ -72,7 +94,7 @@ impl Trust {
     /// RFC 7239, section 4: each proxy appends an element with what it knows of its client.
     fn forwarded(&self, direct: Peer, headers: &HeaderMap) -> Result<Peer, PeerError> {
         let mut peer = direct;
-        for (count, element) in elements(headers, "forwarded").enumerate() {
+        for (count, element) in elements(headers, FORWARDED).enumerate() {
             let pairs = || element.split(';').filter_map(|it| it.trim().split_once('='));
             let value =
                 |name: &str| pairs().find(|it| it.0.eq_ignore_ascii_case(name)).map(|it| unquote(it.1));
@@ -95,7 +117,7 @@ impl Trust {
 }
 
 /// The elements of a comma-separated header, the last one first. One that is no text counts as empty.
-fn elements<'a>(headers: &'a HeaderMap, name: &str) -> impl Iterator<Item = &'a str> {
+fn elements(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &str> {
     let values: Vec<_> = headers.get_all(name).collect();
     values.into_iter().rev().flat_map(|it| it.to_str().unwrap_or_default().rsplit(',').map(str::trim))
 }
@@ -124,6 +146,26 @@ mod tests {
     use actix_web::http::header::{HeaderName, HeaderValue};
 
     use super::*;
+
+    proptest::proptest! {
+        #[test]
+        fn every_url_takes_what_is_usual(host in "[a-zA-Z0-9._:-]{1,12}|([a-z0-9x-]{0,5}\\.){0,3}[a-z0-9]{0,3}(:[0-9]{0,6})?") {
+            let takes = !host.is_empty() && url::Url::parse(&format!("https://{host}/x?y")).is_ok();
+            proptest::prop_assert!(!is_usual(&host) || takes, "{host}");
+            let peer = Peer { host: host.clone(), ..direct("192.0.2.1") };
+            proptest::prop_assert_eq!(peer.is_named(), takes, "{}", host);
+        }
+    }
+
+    #[test]
+    fn usual_hosts_need_no_parser() {
+        for host in ["registry.example.org", "a_b", "127.0.0.1:5000", "EU.test:443"] {
+            assert!(is_usual(host), "{host}");
+        }
+        for host in ["", "1.2.3.4.5", "0x7f", "a:65536", "xn--a", "[::1]", "a:b", "a:", ":1", "a.1"] {
+            assert!(!is_usual(host), "{host}");
+        }
+    }
 
     fn direct(address: &str) -> Peer {
         Peer { address: address.parse().unwrap(), scheme: Scheme::Http, host: "own".to_owned() }

@@ -2,6 +2,7 @@
 //! thread of its own: an opt-out or a withdrawal, which come with the hosts, never wait for a large content.
 
 use std::{
+    panic::resume_unwind,
     sync::{
         Arc, PoisonError,
         mpsc::{self, Receiver, RecvTimeoutError},
@@ -17,10 +18,10 @@ use super::{
 use crate::{
     database::{self, Database, Generations, Part, Time},
     mirrorlist::{
-        Content, Gate, Holdings, Hosts, PublishRules, Snapshot,
+        Content, Gate, Holdings, Hosts, PublishRules, RowsError, Snapshot,
         rows::{ContentRows, Hash, HoldingRows, HostRows},
     },
-    store::{self, Bodies, Record, Saved, Store},
+    store::{self, Bodies, Record, Store},
 };
 
 /// How often the database is asked whether anything has changed.
@@ -46,7 +47,7 @@ enum RefreshError {
     #[error(transparent)]
     Store(#[from] store::Error),
     #[error(transparent)]
-    Rows(#[from] crate::mirrorlist::RowsError),
+    Rows(#[from] RowsError),
     /// A database file that was lost comes back empty; that is no reason to forget all mirrors.
     #[error(
         "the database is empty, and the snapshot is not: is it the right one? To begin anew, stop, empty the folder \
@@ -72,22 +73,19 @@ struct News {
 
 /// Reads what was saved. `None` when nothing usable was.
 pub(super) fn load_saved(store: &Store) -> Result<Option<Current>, ServeError> {
-    let (Some(content), Some(holdings), Some(hosts)) =
-        (saved::<ContentRows>(store), saved::<HoldingRows>(store), saved::<HostRows>(store))
-    else {
-        return Ok(None);
-    };
-    let confirmed = [content.confirmed, holdings.confirmed, hosts.confirmed];
-    let (Ok(content), Ok(holdings)) = (Content::new(content.part), Holdings::new(holdings.part)) else {
-        return Ok(None);
-    };
-    let snapshot = Snapshot {
-        content: Arc::new(content),
-        holdings: Arc::new(holdings),
-        hosts: Arc::new(Hosts::new(hosts.part)),
-        ..Snapshot::default()
-    };
-    Ok(Some(Current::new(snapshot, open_bodies(store)?, confirmed)))
+    // To read, check and index each of the two large parts keeps a processor busy.
+    let (content, holdings, hosts, bodies) = thread::scope(|scope| {
+        let content = scope.spawn(|| saved(store, Content::new));
+        let holdings = saved(store, Holdings::new);
+        let hosts = saved(store, |rows| Ok(Hosts::new(rows)));
+        let bodies = open_bodies(store);
+        (content.join().unwrap_or_else(|panic| resume_unwind(panic)), holdings, hosts, bodies)
+    });
+    let (Some(content), Some(holdings), Some(hosts)) = (content, holdings, hosts) else { return Ok(None) };
+    let confirmed = [content.1, holdings.1, hosts.1];
+    let (content, holdings, hosts) = (content.0, holdings.0, hosts.0);
+    let snapshot = Snapshot { content, holdings, hosts, ..Snapshot::default() };
+    Ok(Some(Current::new(snapshot, bodies?, confirmed)))
 }
 
 /// Loads everything from the database and saves it.
@@ -112,7 +110,11 @@ fn open_bodies(store: &Store) -> Result<Bodies, ServeError> {
     Ok(bodies)
 }
 
-fn saved<P: store::Part>(store: &Store) -> Option<Saved<P>> {
+/// A part that was saved, made ready, and when it was last confirmed.
+fn saved<P: store::Part, R>(
+    store: &Store,
+    prepare: impl Fn(P) -> Result<R, RowsError>,
+) -> Option<(Arc<R>, SystemTime)> {
     let saved = store.load::<P>().unwrap_or_else(|error| {
         tracing::warn!(%error, "a saved part of the snapshot is refused");
         None
@@ -120,7 +122,7 @@ fn saved<P: store::Part>(store: &Store) -> Option<Saved<P>> {
     if let Some(error) = &saved.refused {
         tracing::warn!(%error, "the newest saved part is refused, the one before it is used");
     }
-    Some(saved)
+    Some((Arc::new(prepare(saved.part).ok()?), saved.confirmed))
 }
 
 /// Follows all parts until told to stop, the hosts on this thread.

@@ -10,7 +10,7 @@ use actix_web::{
 };
 
 use super::{
-    access::Decision,
+    access::{self, Decision},
     blob_body::{self, Source},
     error::RegistryError,
     lists, mirrorlist,
@@ -33,6 +33,9 @@ pub(super) const IMMUTABLE: HeaderValue = HeaderValue::from_static("public, max-
 pub(super) const API_VERSION: (HeaderName, HeaderValue) =
     (HeaderName::from_static("docker-distribution-api-version"), HeaderValue::from_static("registry/2.0"));
 
+/// RFC 3230.
+const DIGEST: HeaderName = HeaderName::from_static("digest");
+
 /// `Docker-Content-Digest`
 pub(super) struct ContentDigest(pub(super) Digest);
 
@@ -41,7 +44,8 @@ impl TryIntoHeaderPair for ContentDigest {
 
     fn try_into_pair(self) -> Result<(HeaderName, HeaderValue), Self::Error> {
         let name = HeaderName::from_static("docker-content-digest");
-        Ok((name, HeaderValue::from_maybe_shared(Bytes::from(self.0.to_string()))?))
+        let text = [self.0.algorithm(), ":", &self.0.hex()].concat();
+        Ok((name, HeaderValue::from_maybe_shared(Bytes::from(text))?))
     }
 }
 
@@ -125,7 +129,7 @@ fn manifest(
 
 /// What names the bytes of a digest in `ETag` and the conditions on it.
 pub(super) fn entity_tag(digest: &Digest) -> String {
-    format!("\"{digest}\"")
+    ["\"", digest.algorithm(), ":", &digest.hex(), "\""].concat()
 }
 
 /// The version that some `Accept` header asks for by name.
@@ -247,14 +251,14 @@ fn redirect(
     decided(request, Decision::Mirror);
     trace(request, |it| {
         it.class = Some(offer.class);
-        it.host = Some(offer.host.name.clone());
+        it.host = access::is_on().then(|| offer.host.name.clone());
     });
     let digest = blob.name();
     let path = blob_path(&digest);
     let mut response = HttpResponse::Found();
     response
-        .insert_header((header::LOCATION, format!("{}/{path}", offer.url.url)))
-        .insert_header((header::CACHE_CONTROL, "no-store"))
+        .insert_header((header::LOCATION, [&offer.url.url, "/", &path].concat()))
+        .insert_header((header::CACHE_CONTROL, HeaderValue::from_static("no-store")))
         .insert_header(ContentDigest(digest));
     for link in metalink::duplicate_links(&mirrorlist::resources(duplicates, &path)) {
         response.append_header((header::LINK, link));
@@ -263,7 +267,7 @@ fn redirect(
         response.append_header((header::LINK, metalink::describedby_link(&url)));
     }
     if let Some(value) = metalink::instance_digest(&digest) {
-        response.append_header(("Digest", value));
+        response.append_header((DIGEST, value));
     }
     response.finish()
 }

@@ -8,7 +8,7 @@ use actix_web::{HttpMessage as _, HttpRequest, http::header};
 use arc_swap::ArcSwap;
 
 use super::{
-    access::{Decision, Trace},
+    access::{Decision, Requests, Trace},
     config::Config,
     endpoint::{Endpoint, EndpointConfig, Endpoints},
     error::RegistryError,
@@ -37,6 +37,7 @@ pub(super) struct State {
     pub(super) sent: Sent,
     pub(super) publish: PublishRules,
     pub(super) notes: Notes,
+    pub(super) requests: Requests,
     pub(super) fallback: Fallback,
     pub(super) max_urls: usize,
     pub(super) whole_addresses: bool,
@@ -90,6 +91,7 @@ impl State {
             embargo_clients: config.embargo_clients,
             embargoed: config.embargoed.clone(),
             notes: Notes::new(),
+            requests: Requests::default(),
             fallback,
             // One place is ours.
             max_urls: config.max_urls.min(RESOURCES_LIMIT - 1),

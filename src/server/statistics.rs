@@ -2,7 +2,10 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    sync::{
+        OnceLock,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
 };
 
 use jiff::{SignedDuration, Timestamp};
@@ -30,6 +33,8 @@ const COUNTRIES: usize = 26 * 26;
 /// Counted without locks: an answer only adds.
 pub(super) struct Tally {
     ways: [Counter; Way::ALL.len()],
+    /// The metric of each way, which is looked up once.
+    metrics: [OnceLock<metrics::Counter>; Way::ALL.len()],
     countries: Box<[Counter]>,
     hosts: Counters,
 }
@@ -55,7 +60,7 @@ impl Counter {
 impl Default for Tally {
     fn default() -> Self {
         let countries = (0..COUNTRIES).map(|_| Counter::default()).collect();
-        Self { ways: Default::default(), countries, hosts: Counters::default() }
+        Self { ways: Default::default(), metrics: Default::default(), countries, hosts: Counters::default() }
     }
 }
 
@@ -63,7 +68,8 @@ impl Tally {
     /// A client was answered in this way, with so many bytes, or sent to fetch them.
     pub(super) fn add(&self, way: Way, bytes: u64, country: Option<Country>) {
         self.ways[way as usize].add(bytes);
-        metrics::counter!("portolan_bytes_total", "way" => way.as_str()).increment(bytes);
+        let metric = || metrics::counter!("portolan_bytes_total", "way" => way.as_str());
+        self.metrics[way as usize].get_or_init(metric).increment(bytes);
         if let Some(counter) = country.and_then(|it| self.countries.get(place(it)))
             && (way == Way::Mirror || Way::PAID.contains(&way))
         {

@@ -405,8 +405,10 @@ fn any_host(id: i64) -> impl Strategy<Value = HostRow> {
     let asn = prop::option::of(64500u32..64503);
     let peer = prop::option::of(64500u32..64503);
     let kept = prop::sample::select(vec![ALL, ALL, 500, 10]);
-    (country, netblock, asn, peer, any::<[bool; 6]>(), 1u32..20_000, kept).prop_map(
-        move |(country, netblock, asn, peer, flags, bandwidth, kept)| {
+    let reach = prop::sample::select(vec![Reach::Up, Reach::Up, Reach::Unknown]);
+    let kind = prop::sample::select(vec![HostKind::Static, HostKind::Static, HostKind::Cdn]);
+    (country, netblock, asn, peer, any::<[bool; 6]>(), 1u32..20_000, kept, reach, kind).prop_map(
+        move |(country, netblock, asn, peer, flags, bandwidth, kept, reach, kind)| {
             let mut host = host(id);
             host.country = country.and_then(|it| it.parse().ok());
             host.netblocks = netblock.into_iter().map(str::to_owned).collect();
@@ -414,7 +416,9 @@ fn any_host(id: i64) -> impl Strategy<Value = HostRow> {
             host.peer_asns = peer.into_iter().collect();
             [host.private, host.asn_clients, host.user_active, host.admin_active, host.drained, _] = flags;
             host.countries_allowed = if flags[5] { vec!["FR".parse().unwrap()] } else { Vec::new() };
-            (host.bandwidth, host.kept) = (Some(bandwidth), kept);
+            (host.bandwidth, host.kept, host.kind) = (Some(bandwidth), kept, kind);
+            let url = &mut host.categories[0].urls[0];
+            (url.ipv4, url.ipv6) = (reach, Reach::Up);
             host
         },
     )
@@ -424,7 +428,46 @@ fn any_hosts() -> impl Strategy<Value = Vec<HostRow>> {
     (1i64..40).prop_flat_map(|count| (1..=count).map(any_host).collect::<Vec<_>>())
 }
 
+/// The same by looking at every host and sorting all: slow, and too simple to be wrong.
+fn brute_force<'a>(snapshot: &'a Snapshot, client: &Client<'_>, wanted: &Wanted<'_>) -> Vec<Offer<'a>> {
+    let asked = Asked::new(snapshot, client, wanted);
+    let [kept, question] = ["kept", wanted.repository].map(|it| question(client.network(), it));
+    let mut offers: Vec<Offer<'_>> = Vec::new();
+    for (class, group) in groups(snapshot, client) {
+        let proven = offers.iter().filter(|it| it.turn == Turn::Proven).count();
+        if class == Class::Global && proven >= MINIMUM {
+            break;
+        }
+        let mut found = Vec::new();
+        for candidate in group.iter().filter(|it| offers.iter().all(|offer| offer.host.id.0 != it.id)) {
+            let Some(mut offer) = asked.offer(candidate.index, class) else { continue };
+            (offer.score, offer.distance) = asked.score(candidate, draw(question, candidate.id));
+            let goes = class > Class::Asn && !stays(kept, candidate);
+            if goes && offer.turn == Turn::Proven {
+                offer.turn = Turn::Crowded;
+            }
+            found.push(offer);
+        }
+        found.sort_by(|one, other| one.score.total_cmp(&other.score).then(one.host.id.cmp(&other.host.id)));
+        offers.append(&mut found);
+    }
+    offers.sort_by_key(|it| it.turn);
+    offers.truncate(wanted.most);
+    offers
+}
+
 proptest! {
+    #[test]
+    fn equals_the_brute_force_twin(hosts in any_hosts(), last: u8, most in 0usize..40, v6: bool) {
+        let (snapshot, policy) = (snapshot(hosts), Policy::default());
+        let address = if v6 { format!("2001:db8:{last}::") } else { format!("192.0.2.{last}") };
+        let (client, wanted) = (client(&snapshot, &address, &policy), Wanted { most, ..WANTED });
+        let told = |offers: Vec<Offer<'_>>| -> Vec<_> {
+            offers.iter().map(|it| (it.turn, it.class, it.host.id, it.score, it.distance)).collect()
+        };
+        prop_assert_eq!(told(rank(&snapshot, &client, &wanted)), told(brute_force(&snapshot, &client, &wanted)));
+    }
+
     #[test]
     fn the_same_question_has_the_same_answer_and_few_are_the_first_of_many(
         hosts in any_hosts(),
