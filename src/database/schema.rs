@@ -304,6 +304,18 @@ diesel::table! {
 }
 
 diesel::table! {
+    identity (id) {
+        id -> BigInt,
+        account_id -> BigInt,
+        issuer -> Text,
+        subject -> Text,
+        called -> Text,
+        made_operator -> Bool,
+        created_at -> Timestamp,
+    }
+}
+
+diesel::table! {
     audit (id) {
         id -> BigInt,
         happened_at -> Timestamp,
@@ -558,6 +570,7 @@ diesel::joinable!(host_token -> host (host_id));
 diesel::joinable!(site_account -> site (site_id));
 diesel::joinable!(site_account -> account (account_id));
 diesel::joinable!(session -> account (account_id));
+diesel::joinable!(identity -> account (account_id));
 diesel::joinable!(approval -> host (host_id));
 diesel::joinable!(suspicion -> host_category_url (host_category_url_id));
 diesel::joinable!(suspicion -> blob (blob_id));
@@ -606,6 +619,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     account,
     site_account,
     session,
+    identity,
     audit,
     approval,
     withdrawal,
