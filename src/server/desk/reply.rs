@@ -22,6 +22,8 @@ pub(super) enum Next {
     Page(Page),
     /// The session is over.
     SignOut,
+    /// To the provider, to link who it is there.
+    Leave,
 }
 
 /// What was done.
@@ -34,10 +36,11 @@ pub(super) enum Done {
     OptedOut,
     Due,
     Withdrawn,
+    Linked,
 }
 
 impl Done {
-    const ALL: [(Self, &'static str, &'static str); 7] = [
+    const ALL: [(Self, &'static str, &'static str); 8] = [
         (Self::Saved, "saved", "Saved. Answers follow within 2 seconds."),
         (Self::Removed, "removed", "Removed."),
         (
@@ -57,6 +60,7 @@ impl Done {
         ),
         (Self::Due, "due", "A crawler looks at the host next."),
         (Self::Withdrawn, "withdrawn", "Withdrawn from all answers within 2 seconds."),
+        (Self::Linked, "linked", "Linked. You can sign in by it from now on."),
     ];
 
     fn word(self) -> &'static str {
@@ -142,6 +146,8 @@ pub(super) enum Reply {
     SignOut,
     /// To where one signs in.
     Invite,
+    /// To the provider: that takes more than is known here.
+    Leave,
 }
 
 impl Reply {
@@ -159,7 +165,7 @@ impl Reply {
             Self::See(path) => go(&path).finish(),
             Self::SignedIn(session) => go("/desk").cookie(visitor::cookie(session)).finish(),
             Self::SignOut => go("/sign-in").cookie(visitor::no_cookie()).finish(),
-            Self::Invite => go("/sign-in").finish(),
+            Self::Invite | Self::Leave => go("/sign-in").finish(),
         }
     }
 }
