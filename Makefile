@@ -3,7 +3,7 @@
 # Installs what the tests need (Debian 12, root), then runs all of them.
 test:
 	tests/setup.sh
-	cargo test --locked --features amqp
+	cargo test --locked --features amqp,oidc
 
 # The databases over TLS; builds OpenSSL (Debian 12, root).
 test-tls:

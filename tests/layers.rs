@@ -76,6 +76,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("quick_xml", &["metalink"]),
     ("rcgen", &["puller"]),
     ("reqwest", &["connector"]),
+    ("ring", &["connector"]),
     ("rkyv", &["mirror", "mirrorlist", "store"]),
     ("roaring", &["mirrorlist", "database", "crawler"]),
     ("rustix", &["tree"]),

@@ -8,12 +8,12 @@ packages="ansible-core ansible-lint apache2 aria2 ca-certificates chromium chrom
  util-linux"
 [ -n "$(command -v npm)" ] || packages="$packages npm"
 
-# Looks at pages: whether those who cannot see can use them, and whether they are valid.
+# Looks at pages: whether those who cannot see can use them, and whether they are valid. And at whom people sign in.
 pages() {
     folder=$(dirname "$0")/../target/npm
-    [ ! -e "$folder/node_modules/html-validate" ] || return 0
+    [ ! -e "$folder/node_modules/oidc-provider" ] || return 0
     mkdir -p "$folder"
-    (cd "$folder" && npm install --silent --no-save --no-audit --no-fund axe-core@4.14.1 html-validate@9)
+    (cd "$folder" && npm install --silent --no-save --no-audit --no-fund axe-core@4.14.1 html-validate@9 oidc-provider@8.8.1)
 }
 
 missing=""

@@ -27,7 +27,7 @@ REVOKE ALL ON ALL TABLES IN SCHEMA public FROM portolan_scan, portolan_crawl, po
 
 -- All read everything; but the hashes of tokens and passwords are for those who compare and make them.
 GRANT SELECT ON ALL TABLES IN SCHEMA public TO portolan_scan, portolan_crawl, portolan_serve, portolan_admin;
-REVOKE SELECT ON host_token, account, session, account_token, audit, approval FROM portolan_scan, portolan_crawl;
+REVOKE SELECT ON host_token, account, session, account_token, identity, audit, approval FROM portolan_scan, portolan_crawl;
 
 -- `scan`, `export --watch`: content. It makes hosts due for a crawl.
 GRANT INSERT, UPDATE, DELETE ON category, category_serial, blob, blob_number, body, manifest, manifest_blob, referrer,
@@ -53,7 +53,7 @@ GRANT UPDATE ON crawl_schedule, host_token, host, host_category_url, generation 
 -- portolan_serve.
 GRANT INSERT, UPDATE, DELETE ON site, host, host_category, host_category_url, host_category_rsync, host_netblock,
     host_peer_asn, host_country_allowed, host_country_denied, host_token, netblock_country, country_continent_redirect,
-    account, site_account, session, account_token, audit, approval, withdrawal, crawl_schedule, repository_alias, imported_site, imported_host, site_admin,
+    account, site_account, session, account_token, identity, audit, approval, withdrawal, crawl_schedule, repository_alias, imported_site, imported_host, site_admin,
     embargoed_country TO portolan_admin;
 GRANT UPDATE ON category, tag, generation TO portolan_admin;
 

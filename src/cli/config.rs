@@ -145,6 +145,39 @@ mod tests {
         assert_eq!(told, ["the endpoint a.test avoids a site that there is not: Uni Y (near: Uni X)"]);
     }
 
+    #[cfg(not(feature = "oidc"))]
+    fn check_oidc(check: fn(&str, &str)) {
+        check("[accounts.oidc]\nissuer = \"https://id.test\"", "this program was built without oidc");
+    }
+
+    #[cfg(feature = "oidc")]
+    fn check_oidc(check: fn(&str, &str)) {
+        let oidc = |issuer: &str, url: &str, rest: &str| {
+            format!("[accounts.oidc]\nissuer = \"{issuer}\"\npublic_url = \"{url}\"\n{rest}\n")
+        };
+        let with = |rest: &str| oidc("https://id.test", "https://registry.test", rest);
+        let client = |rest: &str| with(&format!("client_id = \"portolan\"\n{rest}"));
+        check(&oidc("http://id.test", "https://registry.test", ""), "`issuer` in [accounts.oidc] is no URL");
+        check(
+            &oidc("https://id.test?x", "https://registry.test", ""),
+            "`issuer` in [accounts.oidc] is no URL",
+        );
+        check(&oidc("https://id.test", "", ""), "`public_url` in [accounts.oidc] is no URL");
+        check(
+            &oidc("https://id.test", "https://registry.test/x", ""),
+            "`public_url` in [accounts.oidc] has a path",
+        );
+        check(&with(""), "`client_id` in [accounts.oidc] has 1 to 200 characters");
+        check(&client("name = \"\""), "`name` in [accounts.oidc] has 1 to 40 characters");
+        check(&client("scopes = [\"a b\"]"), "\"a b\" is no scope");
+        check(&client("client_secret_file = \"@/gone\""), "`client_secret_file` in [accounts.oidc], ");
+        check(&client("client_secret_file = \"/dev/null\""), "/dev/null: it is empty");
+        check(&client("ca_file = \"@/words\""), "/words: it holds no certificate");
+        assert!(
+            faults(&client("")).is_empty() && faults(&client("client_secret_file = \"@/words\"")).is_empty()
+        );
+    }
+
     #[test]
     fn what_serve_and_export_refuse_is_refused() {
         #[track_caller]
@@ -176,6 +209,7 @@ mod tests {
         check("[hooks]\ntoken = \"short\"", "`token` in [hooks] has 5 characters: it needs 16 or more");
         check("[hooks]\ntoken = \"sixteen letters \"", "`token` in [hooks] has 16 characters");
         check("[bus]\nurl = \"amqp://bus.example\"", "in [bus]");
+        check_oidc(check);
         check("[client]\nsigned_by = [\"@/words\"]", "/words in [client]: it is no public key");
         check("[client]\nca_file = \"@/gone\"", "/gone");
         check("[log]\nfilter = \"info,,=x=y\"", "log.filter in the configuration");

@@ -67,6 +67,10 @@ const SERVE_REPORT_MAX_AGE: RangeInclusive<SignedDuration> =
     SignedDuration::from_mins(1)..=SignedDuration::from_hours(168);
 const SERVE_DRAIN: RangeInclusive<SignedDuration> = SignedDuration::ZERO..=SignedDuration::from_hours(1);
 
+/// Of one answer of the provider of OpenID Connect.
+const OIDC_TIMEOUT: RangeInclusive<SignedDuration> =
+    SignedDuration::from_secs(1)..=SignedDuration::from_mins(1);
+
 /// Between two imports.
 const MIRRORMANAGER_WATCH: RangeInclusive<SignedDuration> =
     SignedDuration::from_secs(1)..=SignedDuration::from_hours(24);
@@ -119,6 +123,7 @@ pub(super) fn check(config: &Config) -> Result<(), OutOfRange> {
     within("serve.max_urls", &serve.max_urls, &SERVE_MAX_URLS)?;
     within("serve.workers", &serve.workers, &SERVE_WORKERS)?;
     within("serve.drain", &serve.drain, &SERVE_DRAIN)?;
+    within("accounts.oidc.timeout", &config.accounts.oidc.timeout, &OIDC_TIMEOUT)?;
     check_repeat(&serve.repeat)?;
     let ages = config.category.iter().filter_map(|it| it.max_age);
     ages.into_iter().try_for_each(|it| within("category.max_age", &it, &MAX_AGE))?;
@@ -209,6 +214,7 @@ mod tests {
         check("serve.workers", None, "0", "1024", "1025");
         check("serve.report_max_age", Some("\"59s\""), "\"1m\"", "\"168h\"", "\"168h 1s\"");
         check("serve.drain", Some("\"1s ago\""), "\"0s\"", "\"1h\"", "\"1h 1s\"");
+        check("accounts.oidc.timeout", Some("\"0s\""), "\"1s\"", "\"1m\"", "\"1m 1s\"");
         check("serve.repeat.window", Some("\"0s\""), "\"1s\"", "\"1h\"", "\"1h 1s\"");
         check("serve.repeat.resume_window", Some("\"0s\""), "\"1s\"", "\"24h\"", "\"24h 1s\"");
         check("serve.repeat.fallback_percent", None, "0", "100", "101");

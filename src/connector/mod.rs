@@ -10,6 +10,7 @@ mod error;
 pub mod guard;
 pub mod host;
 mod meter;
+pub mod oidc;
 mod pace;
 pub mod registry;
 mod transport;

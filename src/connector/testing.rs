@@ -7,7 +7,7 @@ use std::{
 };
 
 use tokio::{
-    io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
+    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
     net::{TcpListener, TcpStream},
     task::JoinHandle,
 };
@@ -18,6 +18,8 @@ pub(crate) struct Request {
     pub(crate) method: String,
     pub(crate) path: String,
     pub(crate) headers: BTreeMap<String, String>,
+    #[cfg_attr(not(feature = "oidc"), expect(dead_code, reason = "only forms have one that is looked at"))]
+    pub(crate) body: String,
 }
 
 /// One answer; Content-Length is that of the body unless it is chunked, also when it is cut.
@@ -187,7 +189,7 @@ async fn serve(stream: TcpStream, respond: Arc<Respond>, requests: Arc<Mutex<Vec
 }
 
 async fn read_request(stream: &mut BufReader<TcpStream>) -> Option<Request> {
-    let mut lines = stream.lines();
+    let mut lines = (&mut *stream).lines();
     let line = lines.next_line().await.ok()??;
     let mut words = line.split(' ');
     let (method, path) = (words.next()?.to_owned(), words.next()?.to_owned());
@@ -199,5 +201,8 @@ async fn read_request(stream: &mut BufReader<TcpStream>) -> Option<Request> {
             .and_modify(|it: &mut String| *it += &format!(", {}", value.trim()))
             .or_insert_with(|| value.trim().to_owned());
     }
-    Some(Request { method, path, headers })
+    let length = headers.get("content-length").and_then(|it| it.parse().ok()).unwrap_or_default();
+    let mut body = String::new();
+    stream.take(length).read_to_string(&mut body).await.ok()?;
+    Some(Request { method, path, headers, body })
 }

@@ -96,8 +96,8 @@ impl Transport {
     }
 }
 
-/// Is it a registry on this machine?
-fn is_loopback(url: &Url) -> bool {
+/// Is it on this machine?
+pub(super) fn is_loopback(url: &Url) -> bool {
     let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
     host == "localhost" || host.parse::<IpAddr>().is_ok_and(|it| it.is_loopback())
 }

@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 
 use super::{
     Connection, Sha256, Time, account, host, host_category, host_country, host_netblock, host_peer_asn,
+    identity,
     schema::{approval, audit},
     site, withdrawal,
 };
@@ -174,7 +175,7 @@ fn record(connection: &mut Connection, subject: Subject) -> QueryResult<Option<M
     match subject {
         Subject::Site(id) => record_site(connection, id),
         Subject::Host(id) => record_host(connection, id),
-        Subject::Account(id) => Ok(account::find_by_id(connection, id)?.map(|it| object(&it))),
+        Subject::Account(id) => record_account(connection, id),
         Subject::Withdrawal(digest) => {
             let found = withdrawal::find(connection, digest)?.map(|it| object(&it));
             Ok(found.map(|mut it| {
@@ -189,6 +190,17 @@ fn record_site(connection: &mut Connection, id: SiteId) -> QueryResult<Option<Ma
     let Some(site) = site::find_by_id(connection, id)? else { return Ok(None) };
     let mut record = object(&site);
     record.insert("keepers".to_owned(), json(&account::list_keepers(connection, id)?));
+    Ok(Some(record))
+}
+
+fn record_account(connection: &mut Connection, id: AccountId) -> QueryResult<Option<Map<String, Value>>> {
+    let Some(account) = account::find_by_id(connection, id)? else { return Ok(None) };
+    let mut record = object(&account);
+    let identities: Vec<_> = identity::list(connection, id)?
+        .into_iter()
+        .map(|it| format!("{} at {}", it.subject, it.issuer))
+        .collect();
+    record.insert("identities".to_owned(), json(&identities));
     Ok(Some(record))
 }
 

@@ -38,6 +38,12 @@ pub fn list_admins(connection: &mut Connection, site: SiteId) -> QueryResult<Vec
         .load(connection)
 }
 
+/// Sites that the account of this name may edit there.
+pub fn list_sites_of_admin(connection: &mut Connection, username: &str) -> QueryResult<Vec<SiteId>> {
+    let rows = site_admin::table.filter(site_admin::username.eq(username)).order(site_admin::site_id);
+    rows.select(site_admin::site_id).load(connection)
+}
+
 /// How many hosts are imported.
 pub fn count_hosts(connection: &mut Connection) -> QueryResult<usize> {
     Ok(state::list_hosts(connection)?.len())

@@ -24,6 +24,7 @@ pub mod host_country;
 pub mod host_netblock;
 pub mod host_peer_asn;
 pub mod host_token;
+pub mod identity;
 pub mod imported;
 pub mod lease;
 mod migration;

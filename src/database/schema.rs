@@ -318,6 +318,18 @@ diesel::table! {
 }
 
 diesel::table! {
+    identity (id) {
+        id -> BigInt,
+        account_id -> BigInt,
+        issuer -> Text,
+        subject -> Text,
+        called -> Text,
+        made_operator -> Bool,
+        created_at -> Timestamp,
+    }
+}
+
+diesel::table! {
     audit (id) {
         id -> BigInt,
         happened_at -> Timestamp,
@@ -574,6 +586,7 @@ diesel::joinable!(site_account -> account (account_id));
 diesel::joinable!(session -> account (account_id));
 diesel::joinable!(account_token -> account (account_id));
 diesel::joinable!(account_token -> host (host_id));
+diesel::joinable!(identity -> account (account_id));
 diesel::joinable!(approval -> host (host_id));
 diesel::joinable!(suspicion -> host_category_url (host_category_url_id));
 diesel::joinable!(suspicion -> blob (blob_id));
@@ -623,6 +636,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     site_account,
     session,
     account_token,
+    identity,
     audit,
     approval,
     withdrawal,

@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    connector::oidc::OidcConfig,
     mirror::{Country, HostUrl},
     mirrorlist::RepeatConfig,
 };
@@ -82,11 +83,13 @@ pub struct AccountsConfig {
     /// May strangers make themselves an account, and register mirrors? A new mirror gets little until it has proven
     /// itself, and what would draw clients from elsewhere waits for an operator.
     pub sign_up: bool,
+    /// A provider of OpenID Connect at which people can sign in, too, as the distribution's own.
+    pub oidc: OidcConfig,
 }
 
 impl Default for AccountsConfig {
     fn default() -> Self {
-        Self { sign_in: true, sign_up: false }
+        Self { sign_in: true, sign_up: false, oidc: OidcConfig::default() }
     }
 }
 

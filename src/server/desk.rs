@@ -12,6 +12,8 @@ mod block;
 mod form;
 mod home;
 mod host;
+mod identity;
+mod oidc;
 mod operator;
 mod opt_in;
 mod reply;
@@ -55,6 +57,7 @@ use throttle::Throttle;
 use visitor::Visitor;
 
 pub use access::{Access, DeskRoute, list_routes};
+pub(super) use oidc::Oidc;
 
 /// Requests that ask the database at once; others wait.
 const AT_ONCE: usize = 4;
@@ -72,11 +75,13 @@ pub(super) struct Office {
     throttle: Throttle,
     /// May strangers make themselves an account?
     sign_up: bool,
+    /// Where one can sign in elsewhere.
+    oidc: Option<Oidc>,
 }
 
 impl Office {
-    pub(super) fn new(database: Arc<Database>, sign_up: bool) -> Self {
-        Self { database, turns: Semaphore::new(AT_ONCE), throttle: Throttle::default(), sign_up }
+    pub(super) fn new(database: Arc<Database>, sign_up: bool, oidc: Option<Oidc>) -> Self {
+        Self { database, turns: Semaphore::new(AT_ONCE), throttle: Throttle::default(), sign_up, oidc }
     }
 
     /// What is to be kept of a new password, if the form has one and proves the old one of who asks. Takes long, so that no
@@ -145,6 +150,8 @@ const ROUTES: &[Route] = {
         change("/desk/account/mail", Any, Reader, account::change_mail, account::show),
         change("/desk/account/password", Any, Reader, account::change_password, account::show),
         change("/desk/account/sessions", Any, Reader, account::end_sessions, account::show),
+        change("/desk/account/identities", Any, Reader, identity::link, account::show),
+        change("/desk/account/identities/{item}/remove", Any, Reader, identity::unlink, account::show),
         change("/desk/account/erase", Any, Reader, account::erase, account::show),
         change("/desk/account/tokens", Any, Reader, account_token::create, account::show),
         change("/desk/account/tokens/{item}/remove", Any, Reader, account_token::remove, account::show),
@@ -256,6 +263,7 @@ impl Desk<'_> {
 
 pub(super) fn routes(config: &mut ServiceConfig) {
     sign_in::routes(config);
+    oidc::routes(config);
     let mut paths: Vec<&'static str> = ROUTES.iter().map(|it| it.path).collect();
     paths.dedup();
     for path in paths {
@@ -298,6 +306,7 @@ async fn answer(
         _ => return Err(PageError::Busy),
     };
     let current = state.current();
+    let (leaving, password) = (visitor.clone(), form.raw("password").to_owned());
     let work = {
         let office = office.clone();
         let named = Named::new(&request);
@@ -307,7 +316,10 @@ async fn answer(
         }
     };
     let reply = web::block(work).await.unwrap_or_else(|error| Err(PageError::Internal(error.to_string())));
-    reply.map(Reply::respond)
+    match reply {
+        Ok(Reply::Leave) => oidc::leave_to_link(&office, &leaving, password).await,
+        reply => reply.map(Reply::respond),
+    }
 }
 
 /// What the path names.
@@ -386,6 +398,7 @@ impl Request {
             }
             Next::See(path, note) => Ok(reply::see(&path, note)),
             Next::SignOut => Ok(Reply::SignOut),
+            Next::Leave => Ok(Reply::Leave),
         }
     }
 

@@ -56,6 +56,7 @@ pub use stand_in::{StandIn, StandInAnswer};
 pub use tls::TlsError;
 
 use crate::{
+    connector::oidc::OidcError,
     database::{self, Database, statistics::StatisticsConfig},
     geoip::{self, GeoIp},
     mirror::HostUrl,
@@ -157,6 +158,9 @@ pub enum ServeError {
     /// No usable GeoIP database.
     #[error(transparent)]
     Geoip(#[from] geoip::Error),
+    /// Nobody can be sent to the provider of OpenID Connect.
+    #[error(transparent)]
+    Oidc(#[from] OidcError),
     /// The state folder cannot be used.
     #[error(transparent)]
     Store(#[from] store::Error),
@@ -199,12 +203,15 @@ pub async fn serve(
     }
     let fallback = Fallback::new(&settings.fallback, settings.tree, settings.origin);
     let config = &settings.serve;
-    let office =
-        settings.accounts.sign_in.then(|| desk::Office::new(database.clone(), settings.accounts.sign_up));
+    let oidc = desk::Oidc::new(&settings.accounts.oidc)?;
+    let provider = oidc.as_ref().map(|it| it.name().to_owned()).unwrap_or_default();
+    let accounts = &settings.accounts;
+    let office = accounts.sign_in.then(|| desk::Office::new(database.clone(), accounts.sign_up, oidc));
     let office = office.map(Data::new);
     let mut state =
         State::new(config, &settings.endpoints, fallback, geoip, settings.publish, settings.seed, current);
     state.has_desk = office.is_some();
+    state.provider = provider;
     let state = Data::new(state);
     let recorder = Data::new(recorder());
 
@@ -243,6 +250,7 @@ pub fn check(settings: &Settings) -> Result<(), ServeError> {
     let judged = judge_listeners(settings)?;
     judge_certificates(judged.iter().map(|it| it.1.as_ref()), &settings.endpoints)?;
     GeoIp::open(&settings.geoip)?;
+    desk::Oidc::new(&settings.accounts.oidc)?;
     Ok(())
 }
 

@@ -43,6 +43,8 @@ pub(super) struct State {
     pub(super) whole_addresses: bool,
     /// Can people sign in?
     pub(super) has_desk: bool,
+    /// What people call the provider at which they can sign in, too; empty if there is none.
+    pub(super) provider: String,
     /// Clients in countries under embargo are refused.
     embargo_clients: bool,
     embargoed: Vec<Country>,
@@ -97,6 +99,7 @@ impl State {
             max_urls: config.max_urls.min(RESOURCES_LIMIT - 1),
             whole_addresses: config.whole_addresses,
             has_desk: false,
+            provider: String::new(),
             trust: Trust { proxies: config.trusted_proxies.clone(), header: config.forwarded_header },
             endpoints: Endpoints::new(config, endpoints),
         }

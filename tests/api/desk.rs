@@ -137,6 +137,8 @@ const MATRIX: &[(&str, &str, [u16; 5])] = &[
     ("POST", "/desk/account/mail", [303, 422, 422, 422, 422]),
     ("POST", "/desk/account/password", [303, 422, 422, 422, 422]),
     ("POST", "/desk/account/sessions", [303, 422, 422, 422, 422]),
+    ("POST", "/desk/account/identities", [303, 422, 422, 422, 422]),
+    ("POST", "/desk/account/identities/{item}/remove", [303, 422, 422, 422, 422]),
     ("POST", "/desk/account/erase", [303, 422, 422, 422, 422]),
     ("POST", "/desk/account/tokens", [303, 422, 422, 422, 422]),
     ("POST", "/desk/account/tokens/{item}/remove", [303, 422, 422, 422, 422]),

@@ -12,6 +12,8 @@ mod load;
 mod mirrormanager;
 mod mirrors;
 mod monitoring;
+#[cfg(feature = "oidc")]
+mod oidc;
 mod pages;
 #[path = "../support/postgres.rs"]
 mod postgres;

@@ -162,7 +162,7 @@ pub(crate) fn settings(folder: &Path) -> Settings {
             ..server::Config::default()
         },
         listen: vec![toml::from_str(listen).unwrap()],
-        accounts: server::AccountsConfig { sign_in: true, sign_up: true },
+        accounts: server::AccountsConfig { sign_in: true, sign_up: true, ..Default::default() },
         endpoints: vec![direct],
         fallback: server::FallbackConfig::default(),
         geoip: portolan::geoip::Config { asn: Some(folder.join("asn.mmdb")), ..Default::default() },

@@ -63,6 +63,8 @@ mod mirror_registry;
 mod mirror_sync;
 mod mirrormanager;
 mod notice;
+#[cfg(feature = "oidc")]
+mod oidc;
 mod partial;
 mod probe;
 mod promotion;

@@ -1,12 +1,14 @@
 use super::{
     Desk, Next, Page, Refusal, account_token,
     block::{Blank, Block, Kind},
+    identity,
     reply::Done,
 };
 use crate::{
     database::{
         account::{self, AccountChange},
         audit::{self, Filter, Subject},
+        identity as identities,
     },
     mirror::{Role, is_contact},
 };
@@ -31,16 +33,8 @@ pub(super) fn show(desk: &mut Desk<'_>) -> Result<Page, Refusal> {
         "New hosts of yours are told there of faults. It may be empty.",
     );
     page.heading("Mail").form(mail.again(desk));
-    let password = Blank::new("/desk/account/password", "Change it")
-        .field(Kind::Password, "password", "Your password now", "", "")
-        .field(
-            Kind::NewPassword,
-            "new_password",
-            "The new one",
-            "",
-            "At least 10 characters. All your sessions end.",
-        );
-    page.heading("Password").form(password);
+    show_password(desk, &mut page)?;
+    identity::show(desk, &mut page)?;
     account_token::show(desk, &mut page)?;
     page.heading("Sessions").form(Blank::new("/desk/account/sessions", "Sign out everywhere"));
     page.heading("What is kept of you");
@@ -56,6 +50,24 @@ pub(super) fn show(desk: &mut Desk<'_>) -> Result<Page, Refusal> {
     Ok(page)
 }
 
+/// An account that signs in elsewhere may have none: then there is nothing to change.
+fn show_password(desk: &mut Desk<'_>, page: &mut Page) -> Result<(), Refusal> {
+    if account::find_password(desk.connection, &desk.account.name)?.is_none() {
+        return Ok(());
+    }
+    let password = Blank::new("/desk/account/password", "Change it")
+        .field(Kind::Password, "password", "Your password now", "", "")
+        .field(
+            Kind::NewPassword,
+            "new_password",
+            "The new one",
+            "",
+            "At least 10 characters. All your sessions end.",
+        );
+    page.heading("Password").form(password);
+    Ok(())
+}
+
 /// All that is kept of an account, as JSON; of its own changes a page.
 fn export(desk: &mut Desk<'_>, page: &mut Page) -> Result<(), Refusal> {
     let sites: Vec<_> =
@@ -66,7 +78,8 @@ fn export(desk: &mut Desk<'_>, page: &mut Page) -> Result<(), Refusal> {
         ..Filter::default()
     };
     let changes = audit::list(desk.connection, &filter, CHANGES)?;
-    let all = serde_json::json!({ "account": desk.account, "sites": sites, "changes": changes });
+    let identities = identities::list(desk.connection, desk.account.id)?;
+    let all = serde_json::json!({ "account": desk.account, "identities": identities, "sites": sites, "changes": changes });
     page.add(Block::Code(serde_json::to_string_pretty(&all).unwrap_or_default()));
     if let Some(last) = changes.last().filter(|_| changes.len() as i64 == CHANGES) {
         let path = format!("/desk/account?before={}", last.id);

@@ -1,5 +1,7 @@
 //! What pages of the desk are made of.
 
+use std::borrow::Cow;
+
 use super::{Desk, form::Form};
 
 /// A page of the desk.
@@ -43,7 +45,7 @@ pub(super) enum Cell {
 /// A form to be filled in.
 pub(super) struct Blank {
     pub(super) action: String,
-    pub(super) button: &'static str,
+    pub(super) button: Cow<'static, str>,
     /// What the button is about, for those who hear the page.
     pub(super) about: String,
     /// What it does cannot be undone.
@@ -101,8 +103,14 @@ impl Page {
 }
 
 impl Blank {
-    pub(super) fn new(action: impl Into<String>, button: &'static str) -> Self {
-        Self { action: action.into(), button, about: String::new(), grave: false, fields: Vec::new() }
+    pub(super) fn new(action: impl Into<String>, button: impl Into<Cow<'static, str>>) -> Self {
+        Self {
+            action: action.into(),
+            button: button.into(),
+            about: String::new(),
+            grave: false,
+            fields: Vec::new(),
+        }
     }
 
     pub(super) fn about(mut self, about: impl Into<String>) -> Self {

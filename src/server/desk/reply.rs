@@ -24,6 +24,8 @@ pub(super) enum Next {
     Secret(Page, String),
     /// The session is over.
     SignOut,
+    /// To the provider, to link who it is there.
+    Leave,
 }
 
 /// What was done.
@@ -36,10 +38,11 @@ pub(super) enum Done {
     OptedOut,
     Due,
     Withdrawn,
+    Linked,
 }
 
 impl Done {
-    const ALL: [(Self, &'static str, &'static str); 7] = [
+    const ALL: [(Self, &'static str, &'static str); 8] = [
         (Self::Saved, "saved", "Saved. Answers follow within 2 seconds."),
         (Self::Removed, "removed", "Removed."),
         (
@@ -59,6 +62,7 @@ impl Done {
         ),
         (Self::Due, "due", "A crawler looks at the host next."),
         (Self::Withdrawn, "withdrawn", "Withdrawn from all answers within 2 seconds."),
+        (Self::Linked, "linked", "Linked. You can sign in by it from now on."),
     ];
 
     pub(super) fn word(self) -> &'static str {
@@ -154,6 +158,8 @@ pub(super) enum Reply {
     SignOut,
     /// To where one signs in.
     Invite,
+    /// To the provider: that takes more than is known here.
+    Leave,
 }
 
 impl Reply {
@@ -171,7 +177,7 @@ impl Reply {
             Self::See(path) => go(&path).finish(),
             Self::SignedIn(session) => go("/desk").cookie(visitor::cookie(session)).finish(),
             Self::SignOut => go("/sign-in").cookie(visitor::no_cookie()).finish(),
-            Self::Invite => go("/sign-in").finish(),
+            Self::Invite | Self::Leave => go("/sign-in").finish(),
         }
     }
 }

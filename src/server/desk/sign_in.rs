@@ -10,6 +10,7 @@ use super::{
     Office, PageError, TURN,
     block::{Blank, Block, Kind, Page},
     form::Form,
+    oidc,
     reply::{self, Refusal, Reply},
     visitor::Visitor,
 };
@@ -60,7 +61,7 @@ async fn show(
     reply::page(StatusCode::OK, &sign_in_page(&office, None), &visitor, None).map(Reply::respond)
 }
 
-fn sign_in_page(office: &Office, typed: Option<&Form>) -> Page {
+pub(super) fn sign_in_page(office: &Office, typed: Option<&Form>) -> Page {
     let mut page = Page::new("Sign in");
     let mut form = Blank::new("/sign-in", "Sign in").field(Kind::Text, "name", "Name", "", "").field(
         Kind::Password,
@@ -72,10 +73,14 @@ fn sign_in_page(office: &Office, typed: Option<&Form>) -> Page {
     if let Some(typed) = typed {
         form.refill(typed);
     }
-    page.text("For those who run a mirror, and for operators. Pulling images needs no account.").form(form);
+    page.text("For those who run a mirror, and for operators. Pulling images needs no account.");
+    if let Some(oidc) = &office.oidc {
+        page.form(Blank::new(oidc::START, format!("Sign in with {}", oidc.name())));
+    }
+    page.form(form);
     if office.sign_up {
         page.add(Block::Link("/sign-up".to_owned(), "Make an account".to_owned()));
-    } else {
+    } else if office.oidc.as_ref().is_none_or(|it| !it.config.sign_up) {
         page.text("Accounts are made by the operators of this registry.");
     }
     page
@@ -108,7 +113,7 @@ fn refuse(visitor: &Visitor, page: Page, why: &str) -> Result<HttpResponse, Page
 }
 
 /// Does `work` with the database, away from the threads that answer, when it is its turn.
-async fn apart<T: Send + 'static>(
+pub(super) async fn apart<T: Send + 'static>(
     office: &Data<Office>,
     work: impl FnOnce(&Database) -> Result<T, PageError> + Send + 'static,
 ) -> Result<T, PageError> {

@@ -1,7 +1,8 @@
-use std::num::NonZeroU32;
+use std::{num::NonZeroU32, time::Duration};
 
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 
+use super::oidc::LASTS;
 use crate::mirror::AccountName;
 
 /// So often in a minute one network may try to sign in.
@@ -30,6 +31,7 @@ pub(super) struct Throttle {
     changes: DefaultKeyedRateLimiter<String>,
     accounts: DefaultKeyedRateLimiter<String>,
     sign_ups: DefaultKeyedRateLimiter<String>,
+    landings: DefaultKeyedRateLimiter<String>,
 }
 
 impl Default for Throttle {
@@ -41,6 +43,7 @@ impl Default for Throttle {
             changes: RateLimiter::keyed(Quota::per_minute(number(CHANGES_A_MINUTE))),
             accounts: RateLimiter::keyed(Quota::per_hour(number(ACCOUNT_AN_HOUR))),
             sign_ups: RateLimiter::keyed(Quota::per_hour(number(SIGN_UPS_AN_HOUR))),
+            landings: RateLimiter::keyed(once_in(LASTS)),
         }
     }
 }
@@ -55,6 +58,16 @@ impl Throttle {
             && takes(&self.accounts, account)
     }
 
+    /// May this network go to the provider of OpenID Connect, or come back from there? That counts as trying to sign in.
+    pub(super) fn admits_journey(&self, network: &str) -> bool {
+        takes(&self.networks, network)
+    }
+
+    /// Has nobody come back with this state yet? Only what the provider has proven is counted, so that no stranger fills it.
+    pub(super) fn admits_landing(&self, state: &str) -> bool {
+        takes(&self.landings, state)
+    }
+
     /// May this network change one thing more?
     pub(super) fn admits_change(&self, network: &str) -> bool {
         takes(&self.changes, network)
@@ -64,6 +77,12 @@ impl Throttle {
     pub(super) fn admits_sign_up(&self, network: &str) -> bool {
         takes(&self.sign_ups, network)
     }
+}
+
+/// Once in so many seconds.
+fn once_in(seconds: i64) -> Quota {
+    let period = Duration::from_secs(seconds.unsigned_abs());
+    Quota::with_period(period).unwrap_or(Quota::per_hour(NonZeroU32::MIN))
 }
 
 fn takes(limiter: &DefaultKeyedRateLimiter<String>, key: &str) -> bool {
@@ -91,6 +110,8 @@ mod tests {
         let networks = (0..999).map(|it| format!("10.{it}.0/24"));
         assert_eq!(networks.filter(|it| admits(it, Some(&ann))).count(), 189, "of all networks together");
         assert_eq!((0..9).filter(|_| throttle.admits_sign_up("198.51.100.0/24")).count(), 5);
+        assert_eq!((0..100).filter(|_| throttle.admits_journey("192.0.3.0/24")).count(), 20);
+        assert!(throttle.admits_landing("state") && !throttle.admits_landing("state"), "once");
         assert_eq!((0..999).filter(|_| throttle.admits_change("198.51.100.0/24")).count(), 300);
     }
 

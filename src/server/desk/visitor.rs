@@ -23,6 +23,7 @@ const COOKIE: &str = "__Host-portolan";
 const LONGEST_SECRET: usize = 64;
 
 /// Who has come, as far as the request says.
+#[derive(Clone)]
 pub(super) struct Visitor {
     /// The host name of the registry.
     pub(super) registry: String,
@@ -34,6 +35,8 @@ pub(super) struct Visitor {
     pub(super) done: String,
     /// What the browser's cookie says; not proven by that.
     pub(super) session: Option<String>,
+    /// What people call the provider at which they can sign in, too; empty if there is none.
+    pub(super) provider: String,
     /// Its own pages sent it, as the browser says.
     is_own: bool,
 }
@@ -54,6 +57,7 @@ impl Visitor {
             session: session.filter(|it| (1..=LONGEST_SECRET).contains(&it.len())),
             is_own: is_own(request, &format!("{}://{}", peer.scheme, peer.host)),
             registry: peer.host,
+            provider: state.provider.clone(),
             query,
             done,
         })

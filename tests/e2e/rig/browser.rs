@@ -89,6 +89,13 @@ impl Browser {
         self.runtime.block_on(fill).unwrap_or_else(|e| panic!("{label}: {e}\n{}", self.text()));
     }
 
+    /// Is signed out at a site, as by closing the browser.
+    #[cfg(feature = "oidc")]
+    pub(crate) fn forget(&self, url: &str) {
+        self.go(url);
+        self.runtime.block_on(self.driver.delete_all_cookies()).expect("no cookies");
+    }
+
     /// Waits until these words can be seen; how long that took.
     #[track_caller]
     pub(crate) fn wait_for(&self, limit: Duration, words: &str) -> Duration {

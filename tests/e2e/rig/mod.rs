@@ -17,6 +17,8 @@ pub(crate) mod image;
 pub(crate) mod librepo;
 pub(crate) mod namespace;
 pub(crate) mod nginx;
+#[cfg(feature = "oidc")]
+pub(crate) mod oidc;
 pub(crate) mod origin;
 pub(crate) mod podman;
 pub(crate) mod portolan;

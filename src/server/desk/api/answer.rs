@@ -51,7 +51,7 @@ impl Answer {
                 let message = "Made. It is shown this once.";
                 Self::Done(status, Done { done: "made", message, see: None, token: Some(secret) })
             }
-            Next::SignOut | Next::Page(_) => {
+            Next::SignOut | Next::Page(_) | Next::Leave => {
                 let message = "Done. All sessions of the account have ended.";
                 Self::Done(StatusCode::OK, Done { done: "ended", message, see: None, token: None })
             }
