@@ -32,7 +32,10 @@ use actix_web::{
     web::{self, Data, Payload, ServiceConfig},
 };
 use jiff::SignedDuration;
-use tokio::{sync::Semaphore, time::timeout};
+use tokio::{
+    sync::{Semaphore, SemaphorePermit},
+    time::timeout,
+};
 
 use super::{
     access::Decision,
@@ -82,6 +85,12 @@ pub(super) struct Office {
 impl Office {
     pub(super) fn new(database: Arc<Database>, sign_up: bool, oidc: Option<Oidc>) -> Self {
         Self { database, turns: Semaphore::new(AT_ONCE), throttle: Throttle::default(), sign_up, oidc }
+    }
+
+    /// Waits for its turn to ask the database.
+    async fn turn(&self) -> Result<SemaphorePermit<'_>, PageError> {
+        let turn = timeout(TURN, self.turns.acquire()).await;
+        turn.ok().and_then(Result::ok).ok_or(PageError::Busy)
     }
 
     /// What is to be kept of a new password, if the form has one and proves the old one of who asks. Takes long, so that no
@@ -301,10 +310,7 @@ async fn answer(
             form
         }
     };
-    let _turn = match timeout(TURN, office.turns.acquire()).await {
-        Ok(Ok(turn)) => turn,
-        _ => return Err(PageError::Busy),
-    };
+    let _turn = office.turn().await?;
     let current = state.current();
     let (leaving, password) = (visitor.clone(), form.raw("password").to_owned());
     let work = {

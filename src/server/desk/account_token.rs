@@ -1,4 +1,4 @@
-//! By which programs act for an account: the API, and the command line with `--server`.
+//! By which programs act for an account: the REST API.
 
 use super::{
     Desk, Next, Page, Refusal,
@@ -43,7 +43,7 @@ pub(super) fn show(desk: &mut Desk<'_>, page: &mut Page) -> Result<(), Refusal> 
     let header = &["Name", "Scopes", "Only for", "Expires", "Last used", "Action"];
     page.table(
         Table { label: "Tokens for programs", header, rows },
-        "None. With one, a program does what you can do here, at /api/v1 and by `portolan --server`.",
+        "None. With one, a program does what you can do here, at /api/v1.",
     );
     let form = Blank::new("/desk/account/tokens", "Make a token")
         .field(Kind::Text, "name", "Name", "", "What it is for.")

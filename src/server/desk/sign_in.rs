@@ -7,7 +7,7 @@ use actix_web::{
 };
 
 use super::{
-    Office, PageError, TURN,
+    Office, PageError,
     block::{Blank, Block, Kind, Page},
     form::Form,
     oidc,
@@ -117,8 +117,7 @@ pub(super) async fn apart<T: Send + 'static>(
     office: &Data<Office>,
     work: impl FnOnce(&Database) -> Result<T, PageError> + Send + 'static,
 ) -> Result<T, PageError> {
-    let turn = tokio::time::timeout(TURN, office.turns.acquire()).await;
-    let _turn = turn.ok().and_then(Result::ok).ok_or(PageError::Busy)?;
+    let _turn = office.turn().await?;
     let database = office.database.clone();
     let done = web::block(move || work(&database)).await;
     done.unwrap_or_else(|error| Err(PageError::Internal(error.to_string())))

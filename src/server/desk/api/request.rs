@@ -6,10 +6,9 @@ use actix_web::{
     web::{self, Data, Payload},
 };
 use serde_json::{Map, Value};
-use tokio::time::timeout;
 
 use super::{
-    super::{Access, Desk, Named, Next, Office, TURN, access, form::Form, visitor::Visitor},
+    super::{Access, Desk, Named, Next, Office, access, form::Form, visitor::Visitor},
     answer::{Answer, version},
     body,
     operation::{Operation, Resource, Work},
@@ -49,10 +48,7 @@ pub(super) async fn answer(
     if is_change && !office.throttle.admits_change(&visitor.network) {
         return Err(PageError::TooMany.into());
     }
-    let _turn = match timeout(TURN, office.turns.acquire()).await {
-        Ok(Ok(turn)) => turn,
-        _ => return Err(PageError::Busy.into()),
-    };
+    let _turn = office.turn().await?;
     let wanted = request.headers().get("if-match").and_then(|it| it.to_str().ok()).map(str::to_owned);
     let work = {
         let (office, current, named) = (office.clone(), state.current(), Named::new(&request));
