@@ -1,6 +1,7 @@
 //! The table `identity`: which account somebody has here whom a provider of OpenID Connect knows.
 
 use diesel::prelude::*;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{
@@ -12,7 +13,7 @@ use super::{
 use crate::mirror::AccountId;
 
 /// Somebody whom a provider knows.
-#[derive(Clone, Debug, PartialEq, Queryable, Selectable, Serialize)]
+#[derive(Clone, Debug, PartialEq, Queryable, Selectable, Serialize, JsonSchema)]
 #[diesel(table_name = identity)]
 pub struct Identity {
     /// Its row.

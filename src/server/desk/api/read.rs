@@ -10,8 +10,9 @@ use crate::{
         Time,
         account::{self, Account},
         account_token::{self, AccountToken},
-        approval, audit, crawl, host, host_category, host_netblock, host_token, imported, lease, site,
-        withdrawal,
+        approval, audit, crawl, host, host_category, host_netblock, host_token,
+        identity::{self, Identity},
+        imported, lease, site, withdrawal,
     },
     mirror::{CategoryName, HostCategoryId, HostId, HostName, HostUrl, Netblock, Role, RsyncUrl, SiteId},
     oci::Digest,
@@ -195,6 +196,8 @@ pub(super) fn mail_fields(_: &mut Desk<'_>) -> Result<Vec<&'static str>, Refusal
 pub(super) struct ExportView {
     account: AccountView,
     tokens: Vec<AccountToken>,
+    /// Who its owner is elsewhere.
+    identities: Vec<Identity>,
     /// What it changed, newest first.
     changes: Listed<ChangeView>,
 }
@@ -203,8 +206,9 @@ pub(super) fn export(desk: &mut Desk<'_>) -> Told {
     let account = desk.account.clone();
     let filter = audit::Filter { actor: Some(account.name.to_string()), ..audit::Filter::default() };
     let tokens = account_token::list(desk.connection, account.id)?;
+    let identities = identity::list(desk.connection, account.id)?;
     let changes = changes(desk, filter)?;
-    json(ExportView { account: AccountView::load(desk.connection, account)?, tokens, changes })
+    json(ExportView { account: AccountView::load(desk.connection, account)?, tokens, identities, changes })
 }
 
 pub(super) fn tokens(desk: &mut Desk<'_>) -> Told {
