@@ -1,6 +1,8 @@
 //! Outgoing HTTP and rsync, with limits: to mirrors behind the address guard, and to the origin registry.
 
+mod api;
 mod ask;
+mod authorities;
 mod authorizations;
 mod blob_body;
 mod challenge;
@@ -19,6 +21,7 @@ mod webhook;
 #[cfg(test)]
 pub(crate) mod testing;
 
+pub use api::{Api, ApiError, Verb};
 pub use blob_body::BlobBody;
 pub use config::{Config, Password};
 pub use error::Error;

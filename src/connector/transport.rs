@@ -6,7 +6,7 @@ use reqwest::{
 };
 use url::Url;
 
-use super::{Error, ask::Ask, config::read_limited, error::causes};
+use super::{Error, ask::Ask, authorities::read_authorities, error::causes};
 use crate::oci::MediaType;
 
 /// How long a connection to the origin may take to be made.
@@ -19,8 +19,6 @@ const PATIENT_TRIES: u32 = 5;
 const TRIES: u32 = 3;
 /// The longest we wait between two tries, whatever Retry-After says.
 const WAIT_LIMIT: Duration = Duration::from_secs(60);
-/// The longest `ca_file` we read, in bytes.
-const CA_FILE_LIMIT: u64 = 16 * 1024 * 1024;
 /// The first wait after a failure; it doubles each time.
 const FIRST_WAIT: Duration = Duration::from_millis(500);
 
@@ -41,13 +39,8 @@ impl Transport {
             builder = builder.no_proxy(); // a proxy's loopback is another one
         }
         if let Some(path) = ca_file {
-            let refused = |reason: String| Error::File { option: "ca_file", path: path.to_owned(), reason };
-            let pem = read_limited(path, CA_FILE_LIMIT).map_err(|error| refused(error.to_string()))?;
-            let authorities = reqwest::Certificate::from_pem_bundle(&pem)
-                .ok()
-                .filter(|it| !it.is_empty())
-                .ok_or_else(|| refused("it holds no certificate in PEM form".to_owned()))?;
-            builder = builder.tls_certs_merge(authorities);
+            let refused = |reason| Error::File { option: "ca_file", path: path.to_owned(), reason };
+            builder = builder.tls_certs_merge(read_authorities(path).map_err(refused)?);
         }
         let http = builder.build().map_err(|error| Error::Setup(causes(&error)))?;
         Ok(Self { http })

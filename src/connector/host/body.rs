@@ -14,10 +14,7 @@ use super::{
     answer::{check_plain, check_size, header, length, quote},
     client,
 };
-use crate::connector::{Error, config::read_limited, error::causes, guard::Guard, host::Family};
-
-/// The longest file of authorities that is read, in bytes.
-const CA_FILE_LIMIT: u64 = 16 * 1024 * 1024;
+use crate::connector::{Error, authorities::read_authorities, error::causes, guard::Guard, host::Family};
 
 /// A stretch of a blob on its way. Nothing is verified yet.
 pub struct MirrorBody {
@@ -61,12 +58,8 @@ impl Connector {
     ) -> Result<Self, Error> {
         let guard = guard.trusting(service);
         let pinned = ca_file.map(|path| {
-            let refused = |reason: String| Error::CaFile { path: path.to_owned(), reason };
-            let pem = read_limited(path, CA_FILE_LIMIT).map_err(|error| refused(error.to_string()))?;
-            let authorities = reqwest::Certificate::from_pem_bundle(&pem)
-                .ok()
-                .filter(|it| !it.is_empty())
-                .ok_or_else(|| refused("it holds no certificate in PEM form".to_owned()))?;
+            let refused = |reason| Error::CaFile { path: path.to_owned(), reason };
+            let authorities = read_authorities(path).map_err(refused)?;
             let http = client(&guard, Family::Any, user_agent, timeout).tls_certs_only(authorities);
             http.build().map_err(|error| Error::Setup(causes(&error)))
         });

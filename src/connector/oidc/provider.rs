@@ -24,6 +24,7 @@ use super::{
 use crate::{
     connector::{
         Password,
+        authorities::read_authorities,
         config::read_limited,
         error::causes,
         transport::{is_loopback, read_body},
@@ -36,9 +37,6 @@ const ANSWER_LIMIT: usize = 256 * 1024;
 
 /// The longest file of a secret, in bytes.
 const SECRET_LIMIT: u64 = 4 * 1024;
-
-/// The longest file of authorities, in bytes.
-const CA_FILE_LIMIT: u64 = 16 * 1024 * 1024;
 
 /// Characters of a name, a client's id, a claim's name, a group or a scope.
 const LONGEST_TEXT: usize = 200;
@@ -348,12 +346,8 @@ fn client(config: &OidcConfig, issuer: &Url, timeout: Duration) -> Result<reqwes
         builder = builder.no_proxy(); // a proxy's loopback is another one
     }
     if let Some(path) = &config.ca_file {
-        let refused = |reason: String| OidcError::File { key: "ca_file", path: path.clone(), reason };
-        let pem = read_limited(path, CA_FILE_LIMIT).map_err(|error| refused(error.to_string()))?;
-        let authorities = reqwest::Certificate::from_pem_bundle(&pem).ok().filter(|it| !it.is_empty());
-        let authorities =
-            authorities.ok_or_else(|| refused("it holds no certificate in PEM form".to_owned()))?;
-        builder = builder.tls_certs_merge(authorities);
+        let refused = |reason| OidcError::File { key: "ca_file", path: path.clone(), reason };
+        builder = builder.tls_certs_merge(read_authorities(path).map_err(refused)?);
     }
     builder.build().map_err(|error| OidcError::Setup(causes(&error)))
 }
