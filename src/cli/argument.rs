@@ -1,9 +1,12 @@
 //! Values of arguments that have no type of their own.
 
-use crate::mirror::{Country, PAGE_LENGTH, is_contact, is_page};
+use crate::mirror::{Country, PAGE_LENGTH, Scopes, ScopesError, is_contact, is_invisible, is_page};
 
 /// How many characters a comment, a description or a netblock's name may have.
 const WORDS_LENGTH: usize = 1_000;
+
+/// How many bytes a token's name may have.
+const LABEL_LENGTH: usize = 100;
 
 /// A page for people.
 pub(super) fn page(text: &str) -> Result<String, String> {
@@ -31,6 +34,21 @@ pub(super) fn words(text: &str) -> Result<String, String> {
     } else {
         Err(format!("at most {WORDS_LENGTH} characters, without control characters"))
     }
+}
+
+/// What a token is called.
+pub(super) fn label(text: &str) -> Result<String, String> {
+    let is_plain = !text.is_empty() && !text.chars().any(|it| it.is_control() || is_invisible(it));
+    if is_plain && text.len() <= LABEL_LENGTH {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("1 to {LABEL_LENGTH} bytes, without invisible characters"))
+    }
+}
+
+/// What a token may be used for, with commas between.
+pub(super) fn scopes(text: &str) -> Result<Scopes, String> {
+    text.replace(',', " ").parse().map_err(|error: ScopesError| error.to_string())
 }
 
 /// A country where a host or a network can be: one that is on the map, so that UK for GB is noticed.
@@ -74,6 +92,16 @@ mod tests {
         for text in ["", "example.org", "ftp://example.org", "https://", "https://a@b/", "https://a/ b"] {
             assert!(page(text).is_err(), "{text:?}");
         }
+    }
+
+    #[test]
+    fn tokens_have_a_name_and_scopes() {
+        assert!(label("nightly job").is_ok());
+        for text in ["", "a\nb", "a\u{200b}", &"a".repeat(101)] {
+            assert!(label(text).is_err(), "{text:?}");
+        }
+        assert_eq!(scopes("mirrors,read").unwrap().to_string(), "read mirrors");
+        assert!(scopes("").is_err() && scopes("root").is_err());
     }
 
     #[test]

@@ -99,15 +99,6 @@ struct Carrier {
     crawled_at: Option<Time>,
 }
 
-pub(super) fn run(
-    command: Command,
-    database: &Database,
-    rules: &PublishRules,
-    json: bool,
-) -> anyhow::Result<()> {
-    answer(command, database, rules)?.print(json)
-}
-
 pub(super) fn answer(command: Command, database: &Database, rules: &PublishRules) -> anyhow::Result<Answer> {
     match command {
         Command::List => list(database),

@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, bail};
 use clap::Subcommand;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{
     argument, by_hand, explain,
@@ -71,21 +71,20 @@ pub(super) enum Command {
 }
 
 /// A withdrawn digest as it is shown.
-#[derive(Serialize)]
-struct View {
-    digest: Sha256,
+#[derive(Serialize, Deserialize)]
+pub(super) struct View {
+    pub(super) digest: Digest,
     reason: String,
     legal: bool,
+    /// Something had this digest when it was withdrawn.
+    pub(super) known: bool,
     withdrawn_at: Time,
-    /// By their last crawls; null if nothing had this digest when it was withdrawn.
+    /// By their last crawls; null if nothing had this digest, and by the API, which does not tell.
+    #[serde(default)]
     hosts: Option<Vec<HostName>>,
 }
 
-pub(super) fn run(command: Command, database: &Database, tree: &Tree, json: bool) -> anyhow::Result<()> {
-    answer(command, database, tree)?.print(json)
-}
-
-fn answer(command: Command, database: &Database, tree: &Tree) -> anyhow::Result<Answer> {
+pub(super) fn answer(command: Command, database: &Database, tree: &Tree) -> anyhow::Result<Answer> {
     match command {
         Command::List => list(database),
         Command::Withdraw { digest, reason, legal } => withdraw(database, tree, digest, &reason, legal),
@@ -102,10 +101,14 @@ fn list(database: &Database) -> anyhow::Result<Answer> {
         let held = list_holdings(it)?;
         Ok(withdrawal::list(it)?.into_iter().map(|row| view(row, &held)).collect::<Vec<_>>())
     })?;
+    tell_all(&views)
+}
+
+pub(super) fn tell_all(views: &[View]) -> anyhow::Result<Answer> {
     let mut rows = table::list(&["DIGEST", "SINCE", "LEGAL", "REASON", "STILL HELD BY"]);
-    for view in &views {
+    for view in views {
         rows.add_row([
-            table::cell(Digest::from(view.digest)),
+            table::cell(view.digest),
             table::cell(table::time(view.withdrawn_at)),
             table::flag(view.legal),
             table::cell(&view.reason),
@@ -133,8 +136,9 @@ fn view(row: Withdrawal, held: &[(HostName, Holdings)]) -> View {
         names.dedup();
         names
     };
+    let known = blob_id.is_some();
     let hosts = blob_id.and_then(|it| u32::try_from(it).ok()).map(holders);
-    View { digest, reason, legal, withdrawn_at, hosts }
+    View { digest: digest.into(), reason, legal, known, withdrawn_at, hosts }
 }
 
 fn withdraw(
@@ -152,8 +156,12 @@ fn withdraw(
     let row = by_hand::change(database, Subject::Withdrawal(hash), |it| {
         withdrawal::insert(it, hash, reason, legal, now)
     })?;
-    let known = if row.blob_id.is_some() { "" } else { "; nothing has this digest now" };
-    tell_tree(database, tree, Answer::message(&format!("withdrew {digest}{known}"))?)
+    tell_tree(database, tree, tell_withdrawn(&digest, row.blob_id.is_some())?)
+}
+
+pub(super) fn tell_withdrawn(digest: &Digest, known: bool) -> anyhow::Result<Answer> {
+    let unknown = if known { "" } else { "; nothing has this digest now" };
+    Ok(Answer::message(&format!("withdrew {digest}{unknown}"))?)
 }
 
 fn restore(database: &Database, tree: &Tree, digest: Digest) -> anyhow::Result<Answer> {

@@ -49,10 +49,6 @@ pub(super) enum Command {
     },
 }
 
-pub(super) fn run(command: Command, database: &Database, json: bool) -> anyhow::Result<()> {
-    answer(command, database)?.print(json)
-}
-
 pub(super) fn answer(command: Command, database: &Database) -> anyhow::Result<Answer> {
     let message = match command {
         Command::List => return list(database),

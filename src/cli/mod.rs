@@ -22,6 +22,7 @@ mod news;
 mod plan;
 mod progress;
 mod pull;
+mod remote;
 mod run;
 mod scan;
 mod serve;
@@ -41,7 +42,7 @@ use clap::{Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
-use table::Noun;
+use table::{Answer, Noun};
 
 use crate::{
     config::{Config, DEFAULT_FILE, LogFormat},
@@ -76,17 +77,17 @@ enum Command {
     /// Export, scan, crawl and serve in one process
     Run,
     /// The organisations that run mirrors
-    Site(Noun<site::Command>),
+    Site(remote::Noun<site::Command>),
     /// The mirrors: add, edit, opt in and out, and see why one is not offered
-    Host(Noun<host::Command>),
+    Host(remote::Noun<host::Command>),
     /// The networks whose clients a host serves first
-    Netblock(Noun<netblock::Command>),
+    Netblock(remote::Noun<netblock::Command>),
     /// What mirrors can opt in to
     Category(Noun<category::Command>),
     /// Who may sign in at the desk, and keep which sites
-    Account(Noun<account::Command>),
+    Account(remote::Noun<account::Command>),
     /// Content that is not to be answered: withdraw it everywhere, or publish a tag at once
-    Content(Noun<content::Command>),
+    Content(remote::Noun<content::Command>),
     /// Countries of networks, and continents of countries, over GeoIP and the map
     Country(Noun<country::Command>),
     /// Take over what another program knows of mirrors
@@ -164,39 +165,34 @@ async fn dispatch(command: Command, config: Config) -> anyhow::Result<ExitCode> 
         Command::Crawl(options) => crawl::run(&options, &config).await,
         Command::Serve => serve::run(config).await,
         Command::Run => run::run(config).await,
-        Command::Site(noun) => {
-            let database = open_database(&config)?;
-            done(
-                news::telling(&config, &database, async { site::run(noun.command, &database, noun.json) })
-                    .await,
-            )
-        }
-        Command::Host(noun) => {
-            let database = open_database(&config)?;
-            done(
-                news::telling(&config, &database, async { host::run(noun.command, &database, noun.json) })
-                    .await,
-            )
-        }
-        Command::Netblock(noun) => {
-            let database = open_database(&config)?;
-            done(
-                news::telling(&config, &database, async {
-                    netblock::run(noun.command, &database, noun.json)
-                })
-                .await,
-            )
-        }
+        Command::Site(noun) => match noun.place.open(&config)? {
+            Some(server) => told(remote::site::answer(noun.command, &server).await, noun.json),
+            None => on_hosts(&config, noun.json, |it| site::answer(noun.command, it)).await,
+        },
+        Command::Host(noun) => match noun.place.open(&config)? {
+            Some(server) => told(remote::host::answer(noun.command, &server).await, noun.json),
+            None => on_hosts(&config, noun.json, |it| host::answer(noun.command, it)).await,
+        },
+        Command::Netblock(noun) => match noun.place.open(&config)? {
+            Some(server) => told(remote::netblock::answer(noun.command, &server).await, noun.json),
+            None => on_hosts(&config, noun.json, |it| netblock::answer(noun.command, it)).await,
+        },
         Command::Category(noun) => {
             let rules = serve::publish_rules(&config);
-            done(category::run(noun.command, &open_database(&config)?, &rules, noun.json))
+            told(category::answer(noun.command, &open_database(&config)?, &rules), noun.json)
         }
-        Command::Account(noun) => done(account::run(noun.command, &open_database(&config)?, noun.json)),
-        Command::Content(noun) => {
-            let tree = Tree::open(&config.tree);
-            done(content::run(noun.command, &open_database(&config)?, &tree, noun.json))
-        }
-        Command::Country(noun) => done(country::run(noun.command, &open_database(&config)?, noun.json)),
+        Command::Account(noun) => match noun.place.open(&config)? {
+            Some(server) => told(remote::account::answer(noun.command, &server).await, noun.json),
+            None => told(account::answer(noun.command, &open_database(&config)?), noun.json),
+        },
+        Command::Content(noun) => match noun.place.open(&config)? {
+            Some(server) => told(remote::content::answer(noun.command, &server).await, noun.json),
+            None => {
+                let (database, tree) = (open_database(&config)?, Tree::open(&config.tree));
+                told(content::answer(noun.command, &database, &tree), noun.json)
+            }
+        },
+        Command::Country(noun) => told(country::answer(noun.command, &open_database(&config)?), noun.json),
         Command::Import(command) => import::run(command, &config).await,
         Command::Explain(options) => explain::run(&options, &config),
         Command::Statistics(options) => done(statistics::run(&options, &config, &open_database(&config)?)),
@@ -206,6 +202,21 @@ async fn dispatch(command: Command, config: Config) -> anyhow::Result<ExitCode> 
         Command::Migrate => migrate(&config),
         Command::Config(_) => Ok(ExitCode::SUCCESS),
     }
+}
+
+/// Works on hosts in the database, and tells the webhook what became of them.
+async fn on_hosts(
+    config: &Config,
+    json: bool,
+    work: impl FnOnce(&Database) -> anyhow::Result<Answer>,
+) -> anyhow::Result<ExitCode> {
+    let database = open_database(config)?;
+    told(news::telling(config, &database, async { work(&database) }).await, json)
+}
+
+/// Prints an answer.
+fn told(answer: anyhow::Result<Answer>, json: bool) -> anyhow::Result<ExitCode> {
+    done(answer?.print(json))
 }
 
 fn done(result: anyhow::Result<()>) -> anyhow::Result<ExitCode> {

@@ -64,14 +64,10 @@ pub(super) enum Command {
 
 /// A netblock as it is shown.
 #[derive(Serialize)]
-struct View {
-    host: HostName,
-    netblock: Netblock,
-    name: String,
-}
-
-pub(super) fn run(command: Command, database: &Database, json: bool) -> anyhow::Result<()> {
-    answer(command, database)?.print(json)
+pub(super) struct View {
+    pub(super) host: HostName,
+    pub(super) netblock: Netblock,
+    pub(super) name: String,
 }
 
 pub(super) fn answer(command: Command, database: &Database) -> anyhow::Result<Answer> {
@@ -88,8 +84,7 @@ pub(super) fn answer(command: Command, database: &Database) -> anyhow::Result<An
         Command::List { host } => list(database, host),
         Command::Show { host, netblock } => {
             let (host, row) = find(database, &host, &netblock)?;
-            let view = view(&host, row);
-            Ok(Answer::new(&view)?.table(rows(&[view])))
+            tell(&view(&host, row))
         }
         Command::Edit { host, netblock, name } => {
             host::find_own(database, &host)?;
@@ -128,8 +123,16 @@ fn list(database: &Database, host: Option<HostName>) -> anyhow::Result<Answer> {
         let rows = database.read(|it| host_netblock::list(it, host.id))?;
         views.extend(rows.into_iter().map(|it| view(host, it)));
     }
+    tell_all(&views)
+}
+
+pub(super) fn tell(view: &View) -> anyhow::Result<Answer> {
+    Ok(Answer::new(view)?.table(rows(std::slice::from_ref(view))))
+}
+
+pub(super) fn tell_all(views: &[View]) -> anyhow::Result<Answer> {
     let empty = "no netblocks yet; add one: portolan netblock add HOST NETBLOCK";
-    Ok(Answer::new(&views)?.list(rows(&views), empty))
+    Ok(Answer::new(&views)?.list(rows(views), empty))
 }
 
 fn rows(views: &[View]) -> Table {

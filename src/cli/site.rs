@@ -2,6 +2,7 @@
 
 use anyhow::bail;
 use clap::{Args, Subcommand};
+use serde::Serialize;
 
 use super::{
     argument, by_hand, imported, suggestion,
@@ -14,7 +15,7 @@ use crate::{
         host,
         site::{self, NewSite, Site, SiteChange},
     },
-    mirror::SiteName,
+    mirror::{HostName, SiteName},
     teller::SiteView,
 };
 
@@ -56,11 +57,12 @@ pub(super) enum Command {
     },
 }
 
-#[derive(Args)]
+#[derive(Args, Serialize)]
 #[group(required = true, multiple = true)]
 pub(super) struct SiteEdit {
     /// What to call it from now on
     #[arg(long = "name", value_name = "NAME")]
+    #[serde(rename = "name")]
     new_name: Option<SiteName>,
     /// The organisation's page
     #[arg(long, value_parser = argument::page)]
@@ -76,15 +78,11 @@ pub(super) struct SiteEdit {
     admin_active: Option<bool>,
 }
 
-pub(super) fn run(command: Command, database: &Database, json: bool) -> anyhow::Result<()> {
-    answer(command, database)?.print(json)
-}
-
 pub(super) fn answer(command: Command, database: &Database) -> anyhow::Result<Answer> {
     match command {
         Command::Add { name, url, private } => add(database, name, url, private),
         Command::List => list(database),
-        Command::Show { name } => show(database, &find(database, &name)?),
+        Command::Show { name } => tell(&load(database, &find(database, &name)?)?),
         Command::Edit { name, edit } => change(database, &find_own(database, &name)?, edit),
         Command::Remove { name, with_hosts } => remove(database, &find_own(database, &name)?, with_hosts),
     }
@@ -118,8 +116,12 @@ fn add(database: &Database, name: SiteName, url: Option<String>, private: bool) 
 fn list(database: &Database) -> anyhow::Result<Answer> {
     let sites = database.read(site::list)?;
     let views = sites.iter().map(|it| load(database, it)).collect::<Result<Vec<_>, _>>()?;
+    tell_all(&views)
+}
+
+pub(super) fn tell_all(views: &[SiteView]) -> anyhow::Result<Answer> {
     let mut rows = table::list(&["SITE", "HOSTS", "PRIVATE", "BY ITS ADMINS", "BY OPERATORS", "PAGE"]);
-    for view in &views {
+    for view in views {
         rows.add_row([
             table::cell(&view.name),
             table::cell(view.hosts.len()),
@@ -132,8 +134,7 @@ fn list(database: &Database) -> anyhow::Result<Answer> {
     Ok(Answer::new(&views)?.list(rows, "no sites yet; add one: portolan site add NAME"))
 }
 
-fn show(database: &Database, site: &Site) -> anyhow::Result<Answer> {
-    let view = load(database, site)?;
+pub(super) fn tell(view: &SiteView) -> anyhow::Result<Answer> {
     let mut rows = table::details();
     rows.add_row([table::cell("site"), table::cell(&view.name)])
         .add_row([table::cell("page"), table::optional(view.url.as_ref())])
@@ -147,7 +148,7 @@ fn show(database: &Database, site: &Site) -> anyhow::Result<Answer> {
             table::lines(view.keepers.iter().map(ToString::to_string).chain(view.admins.clone())),
         ])
         .add_row([table::cell("hosts"), table::lines(&view.hosts)]);
-    Ok(Answer::new(&view)?.table(rows))
+    Ok(Answer::new(view)?.table(rows))
 }
 
 fn change(database: &Database, site: &Site, edit: SiteEdit) -> anyhow::Result<Answer> {
@@ -173,8 +174,14 @@ fn remove(database: &Database, site: &Site, with_hosts: bool) -> anyhow::Result<
         }
         Ok(hosts)
     })?;
-    let names: Vec<&str> = hosts.iter().map(|it| it.name.as_str()).collect();
-    let (name, names) = (&site.name, names.join(", "));
+    let hosts: Vec<_> = hosts.into_iter().map(|it| it.name).collect();
+    tell_removed(&site.name, &hosts, with_hosts)
+}
+
+/// That it is gone, or an error when it has hosts and nobody said that they may go, too.
+pub(super) fn tell_removed(name: &SiteName, hosts: &[HostName], with_hosts: bool) -> anyhow::Result<Answer> {
+    let names: Vec<&str> = hosts.iter().map(HostName::as_str).collect();
+    let names = names.join(", ");
     if hosts.is_empty() {
         return Ok(Answer::message(&format!("removed the site {name}"))?);
     }

@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::print;
 use crate::{database::Time, mirror::CrawlState};
 
-/// A noun's command and how it answers: `portolan host list --json`.
+/// A noun's command and how it answers: `portolan category list --json`.
 #[derive(clap::Args)]
 pub(super) struct Noun<C: clap::Subcommand> {
     #[command(subcommand)]

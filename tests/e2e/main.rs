@@ -70,6 +70,7 @@ mod probe;
 mod promotion;
 mod pull;
 mod pull_speed;
+mod remote;
 mod restart;
 mod rig;
 mod roles;

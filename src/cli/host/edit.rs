@@ -1,6 +1,7 @@
 //! `portolan host edit`.
 
 use clap::Args;
+use serde::Serialize;
 
 use super::{Answer, argument, by_hand, find, imported, site, view};
 use crate::{
@@ -13,11 +14,13 @@ use crate::{
     mirror::{Asn, Bandwidth, Bytes, Country, HostKind, HostName, Percent, Place, SiteName},
 };
 
-#[derive(Args)]
+/// Its form as JSON is what the API takes, but for the flags that take a value away: `no_` and the value's name.
+#[derive(Args, Serialize)]
 #[group(required = true, multiple = true)]
 pub(in crate::cli) struct HostEdit {
     /// What to call it from now on
     #[arg(long = "name", value_name = "NAME")]
+    #[serde(rename = "name")]
     new_name: Option<HostName>,
     /// Whose it is from now on
     #[arg(long)]
@@ -48,6 +51,7 @@ pub(in crate::cli) struct HostEdit {
     peer_asns: Option<Vec<Asn>>,
     /// No other autonomous system
     #[arg(long, conflicts_with = "peer_asns")]
+    #[serde(rename = "no_peer_asns")]
     no_peer_asn: bool,
     /// What it can send, in Mbit/s
     #[arg(long, value_name = "MBIT")]
@@ -90,18 +94,21 @@ pub(in crate::cli) struct HostEdit {
     countries_allowed: Option<Vec<Country>>,
     /// It serves all countries
     #[arg(long, conflicts_with = "countries_allowed")]
+    #[serde(rename = "no_countries_allowed")]
     no_country_allowed: bool,
     /// A country it does not serve; may be given many times
     #[arg(long = "country-denied", value_name = "COUNTRY")]
     countries_denied: Option<Vec<Country>>,
     /// There is no country it does not serve
     #[arg(long, conflicts_with = "countries_denied")]
+    #[serde(rename = "no_countries_denied")]
     no_country_denied: bool,
     /// The mail address of an admin; may be given many times
     #[arg(long = "contact", value_name = "MAIL", value_parser = argument::contact)]
     contacts: Option<Vec<String>>,
     /// No mail address
     #[arg(long, conflicts_with = "contacts")]
+    #[serde(rename = "no_contacts")]
     no_contact: bool,
     /// Free words
     #[arg(long, value_parser = argument::words)]

@@ -2,14 +2,15 @@
 
 mod edit;
 mod opt_in;
-mod repair;
+pub(super) mod repair;
 mod token;
-mod view;
+pub(super) mod view;
 
 #[cfg(test)]
 mod tests;
 
 use clap::{Args, Subcommand};
+use serde::Serialize;
 
 use super::{
     argument, by_hand, imported, site, suggestion,
@@ -25,8 +26,10 @@ use crate::{
         Asn, Bandwidth, Bytes, CategoryName, Country, HostKind, HostName, HostUrl, Percent, Place, RsyncUrl,
         SiteName,
     },
+    teller::HostView,
 };
-use edit::HostEdit;
+pub(super) use edit::HostEdit;
+pub(super) use token::{Command as TokenCommand, tell_all as tell_tokens, tell_new as tell_token};
 
 #[derive(Subcommand)]
 pub(super) enum Command {
@@ -95,11 +98,13 @@ pub(super) enum Command {
     },
 }
 
-#[derive(Args)]
+/// Its form as JSON is what the API takes, but for the site.
+#[derive(Args, Serialize)]
 pub(super) struct HostAdd {
     /// Whose it is
     #[arg(long)]
-    site: SiteName,
+    #[serde(skip)]
+    pub(super) site: SiteName,
     /// Where it stands: two letters of ISO 3166-1
     #[arg(long, value_parser = argument::country)]
     country: Option<Country>,
@@ -137,11 +142,7 @@ pub(super) struct HostAdd {
     comment: String,
 }
 
-pub(super) fn run(command: Command, database: &Database, json: bool) -> anyhow::Result<()> {
-    answer(command, database)?.print(json)
-}
-
-fn answer(command: Command, database: &Database) -> anyhow::Result<Answer> {
+pub(super) fn answer(command: Command, database: &Database) -> anyhow::Result<Answer> {
     match command {
         Command::Add { name, add } => insert(database, name, *add),
         Command::List => list(database),
@@ -218,8 +219,12 @@ fn drain(database: &Database, name: &HostName, drained: bool) -> anyhow::Result<
 fn list(database: &Database) -> anyhow::Result<Answer> {
     let hosts = database.read(host::list)?;
     let views = hosts.iter().map(|it| view::load(database, it)).collect::<Result<Vec<_>, _>>()?;
+    tell_all(&views)
+}
+
+pub(super) fn tell_all(views: &[HostView]) -> anyhow::Result<Answer> {
     let mut rows = table::list(&["HOST", "SITE", "COUNTRY", "MBIT/S", "CATEGORIES", "STATE", "NOT OFFERED"]);
-    for view in &views {
+    for view in views {
         rows.add_row([
             table::cell(&view.name),
             table::optional(view.site.as_ref()),

@@ -3,19 +3,23 @@
 use super::Answer;
 use crate::{
     database::{Database, host::Host},
-    notice::REPAIR_HEAD,
+    mirror::HostName,
+    notice::{REPAIR_HEAD, Repair},
     teller,
 };
 
-/// For each category the reasons, and the command.
 pub(super) fn show(database: &Database, host: &Host) -> anyhow::Result<Answer> {
-    let repairs = database.read(|it| teller::list_repairs(it, host.id))?;
+    tell(&host.name, &database.read(|it| teller::list_repairs(it, host.id))?)
+}
+
+/// For each category the reasons, and the command.
+pub(in crate::cli) fn tell(name: &HostName, repairs: &[Repair]) -> anyhow::Result<Answer> {
     let mut answer = Answer::new(&repairs)?;
     if repairs.is_empty() {
-        return Ok(answer.line(format_args!("the crawls of {} found nothing to repair", host.name)));
+        return Ok(answer.line(format_args!("the crawls of {name} found nothing to repair")));
     }
     answer = answer.line(REPAIR_HEAD);
-    for repair in &repairs {
+    for repair in repairs {
         answer = repair.lines(usize::MAX).iter().fold(answer.line(""), |answer, it| answer.line(it));
     }
     Ok(answer)

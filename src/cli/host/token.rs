@@ -66,16 +66,28 @@ fn create(database: &Database, name: &HostName, expires: Option<Date>) -> anyhow
     let token = host_token::new()?;
     let hash = secret::hash(&token);
     let id = database.write_log(|it| host_token::insert(it, host.id, hash, expires_at, now.into()))?;
-    let new = NewToken { id, host: name.clone(), token, expires_at };
+    tell_new(id, name.clone(), token, expires_at)
+}
+
+pub(in crate::cli) fn tell_new(
+    id: i64,
+    host: HostName,
+    token: String,
+    expires_at: Option<Time>,
+) -> anyhow::Result<Answer> {
+    let new = NewToken { id, host, token, expires_at };
     let answer = Answer::new(&new)?.line(&new.token);
     Ok(answer.line("keep it: it is not shown again; docs/mirror-admins.md says what to do with it"))
 }
 
 fn list(database: &Database, name: &HostName) -> anyhow::Result<Answer> {
     let host = find(database, name)?;
-    let tokens: Vec<HostToken> = database.read(|it| host_token::list(it, host.id))?;
+    tell_all(&database.read(|it| host_token::list(it, host.id))?)
+}
+
+pub(in crate::cli) fn tell_all(tokens: &[HostToken]) -> anyhow::Result<Answer> {
     let mut rows = table::list(&["TOKEN", "MADE", "EXPIRES", "LAST USED"]);
-    for token in &tokens {
+    for token in tokens {
         rows.add_row([
             table::cell(token.id),
             table::cell(table::time(token.created_at)),

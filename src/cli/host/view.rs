@@ -20,7 +20,7 @@ pub(super) fn load(database: &Database, host: &Host) -> Result<HostView, Error> 
 }
 
 /// Tells each reason once, at the first place where it matters.
-pub(super) fn show(view: &HostView) -> anyhow::Result<Answer> {
+pub(in crate::cli) fn show(view: &HostView) -> anyhow::Result<Answer> {
     let now = jiff::Timestamp::now().into();
     let mut answer = Answer::new(view)?;
     for reason in &view.not_offered {

@@ -307,6 +307,8 @@ pub(super) struct WithdrawalView {
     reason: String,
     /// 451 instead of 404.
     legal: bool,
+    /// Something had this digest when it was withdrawn.
+    known: bool,
     withdrawn_at: Time,
 }
 
@@ -316,6 +318,7 @@ pub(super) fn withdrawals(desk: &mut Desk<'_>) -> Told {
         digest: Digest::from(it.digest).to_string(),
         reason: it.reason,
         legal: it.legal,
+        known: it.blob_id.is_some(),
         withdrawn_at: it.withdrawn_at,
     };
     let all = withdrawal::list(desk.connection)?.into_iter().map(view).collect();

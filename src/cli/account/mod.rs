@@ -1,5 +1,7 @@
 //! `portolan account`: who may sign in, and keep what.
 
+pub(super) mod token;
+
 use std::io::{self, Read as _};
 
 use anyhow::{Context as _, bail};
@@ -74,6 +76,9 @@ pub(super) enum Command {
         #[arg(long)]
         no_more: bool,
     },
+    /// Make, list and remove the tokens by which programs act for an account
+    #[command(subcommand)]
+    Token(token::Command),
     /// Remove an account, and its name from the log of changes. Its sites stay
     Erase {
         /// The account
@@ -81,7 +86,7 @@ pub(super) enum Command {
     },
 }
 
-#[derive(clap::Args)]
+#[derive(clap::Args, Serialize)]
 #[group(required = true, multiple = true)]
 pub(super) struct AccountEdit {
     /// What it may do: reader, mirror-admin or operator
@@ -101,11 +106,7 @@ struct NewPassword {
     password: Option<String>,
 }
 
-pub(super) fn run(command: Command, database: &Database, json: bool) -> anyhow::Result<()> {
-    answer(command, database)?.print(json)
-}
-
-fn answer(command: Command, database: &Database) -> anyhow::Result<Answer> {
+pub(super) fn answer(command: Command, database: &Database) -> anyhow::Result<Answer> {
     match command {
         Command::Create { name, operator, role, mail, password_stdin } => {
             let role = if operator { Role::Operator } else { role };
@@ -122,6 +123,7 @@ fn answer(command: Command, database: &Database) -> anyhow::Result<Answer> {
             })?;
             tell_password(name, account.role, shown, "has a new password")
         }
+        Command::Token(command) => token::answer(command, database),
         Command::Keep { name, site, no_more } => keep(database, &name, &site, no_more),
         Command::Erase { name } => {
             let account = find(database, &name)?;
@@ -191,8 +193,12 @@ fn list(database: &Database) -> anyhow::Result<Answer> {
         let accounts = account::list(it)?;
         accounts.into_iter().map(|account| AccountView::load(it, account)).collect::<Result<Vec<_>, _>>()
     })?;
+    tell_all(&views)
+}
+
+pub(super) fn tell_all(views: &[AccountView]) -> anyhow::Result<Answer> {
     let mut rows = table::list(&["ACCOUNT", "ROLE", "IS", "MAIL", "KEEPS", "MADE"]);
-    for view in &views {
+    for view in views {
         rows.add_row([
             table::cell(&view.name),
             table::cell(view.role),
@@ -218,12 +224,15 @@ fn keep(database: &Database, name: &AccountName, site: &SiteName, no_more: bool)
     let subject = Subject::Site(site.id);
     if !no_more {
         by_hand::change(database, subject, |it| account::add_keeper(it, site.id, account.id))?;
-        return Ok(Answer::message(&format!("{name} keeps the site {}", site.name))?);
-    }
-    if !by_hand::change(database, subject, |it| account::remove_keeper(it, site.id, account.id))? {
+    } else if !by_hand::change(database, subject, |it| account::remove_keeper(it, site.id, account.id))? {
         bail!("{name} does not keep the site {}; `portolan account list` tells who keeps what", site.name);
     }
-    Ok(Answer::message(&format!("{name} keeps the site {} no longer", site.name))?)
+    tell_keeps(name, &site.name, no_more)
+}
+
+pub(super) fn tell_keeps(name: &AccountName, site: &SiteName, no_more: bool) -> anyhow::Result<Answer> {
+    let no_longer = if no_more { " no longer" } else { "" };
+    Ok(Answer::message(&format!("{name} keeps the site {site}{no_longer}"))?)
 }
 
 #[cfg(test)]
