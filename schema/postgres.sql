@@ -60,6 +60,7 @@ CREATE TABLE host_category (
     host_id BIGINT NOT NULL REFERENCES host (id) ON DELETE CASCADE,
     category_id BIGINT NOT NULL REFERENCES category (id) ON DELETE CASCADE,
     created_at TIMESTAMP NOT NULL,
+    drained BOOLEAN NOT NULL DEFAULT FALSE,
     UNIQUE (host_id, category_id)
 );
 CREATE INDEX host_category_category_id ON host_category (category_id);

@@ -55,6 +55,7 @@ CREATE TABLE host_category (
     host_id INTEGER NOT NULL REFERENCES host (id) ON DELETE CASCADE,
     category_id INTEGER NOT NULL REFERENCES category (id) ON DELETE CASCADE,
     created_at TEXT NOT NULL,
+    drained INTEGER NOT NULL DEFAULT FALSE,
     UNIQUE (host_id, category_id)
 ) STRICT;
 CREATE INDEX host_category_category_id ON host_category (category_id);

@@ -238,8 +238,12 @@ fn hosts(size: Size, dice: &mut Dice) -> HostRows {
             ipv4: Reach::Up,
             ipv6: Reach::Unknown,
         };
-        let category =
-            HostCategoryRow { id: HostCategoryId(host as i64), category: CategoryId(1), urls: vec![url] };
+        let category = HostCategoryRow {
+            id: HostCategoryId(host as i64),
+            category: CategoryId(1),
+            drained: false,
+            urls: vec![url],
+        };
         HostRow {
             id: HostId(host as i64),
             name: format!("mirror-{host}.example.org"),

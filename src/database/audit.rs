@@ -224,12 +224,14 @@ fn record_host(connection: &mut Connection, id: HostId) -> QueryResult<Option<Ma
     record.insert("peer_asns".to_owned(), json(&peers));
     record.insert("countries_allowed".to_owned(), json(&host_country::allowed::list(connection, id)?));
     record.insert("countries_denied".to_owned(), json(&host_country::denied::list(connection, id)?));
-    let mut opt_ins = Map::new();
+    let (mut opt_ins, mut drained) = (Map::new(), Vec::new());
     for (opt_in, category) in host_category::list(connection, id)? {
         let urls = host_category::list_urls(connection, opt_in.id)?;
         let urls: Vec<String> = urls.into_iter().map(|it| it.url.to_string()).collect();
         opt_ins.insert(category.to_string(), json(&urls));
+        drained.extend(opt_in.drained.then_some(category));
     }
+    record.insert("drained_categories".to_owned(), json(&drained));
     record.insert("opt_ins".to_owned(), Value::Object(opt_ins));
     Ok(Some(record))
 }

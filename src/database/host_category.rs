@@ -27,6 +27,8 @@ pub struct HostCategory {
     pub category_id: CategoryId,
     /// Since when.
     pub created_at: Time,
+    /// Taken out of answers for a while, as far as this category goes.
+    pub drained: bool,
 }
 
 /// Where a host carries a category.
@@ -109,6 +111,12 @@ pub fn opt_in(
     }
     lease::make_due(connection, host, now)?;
     Ok(row)
+}
+
+/// Takes an opt-in out of answers, or brings it back.
+pub fn set_drained(connection: &mut Connection, id: HostCategoryId, drained: bool) -> QueryResult<()> {
+    let row = diesel::update(host_category::table.find(id));
+    row.set(host_category::drained.eq(drained)).execute(connection).map(drop)
 }
 
 /// Where the crawler may list the opt-in's folder by rsync. Clients are never told.

@@ -57,7 +57,7 @@ pub struct Heartbeat {
 }
 
 /// The URLs to probe: of hosts that are switched on by all, with a site that is, not drained, opted in to
-/// a category that is there. Private hosts are probed only where a crawl has reached them: most cannot be.
+/// a category that is there, and not drained for it. Private hosts are probed only where a crawl has reached them: most cannot be.
 /// Those that report by themselves are believed, and left alone.
 pub fn list_targets(connection: &mut Connection) -> QueryResult<Vec<ProbeTarget>> {
     let hosts = host::table.inner_join(site::table);
@@ -68,6 +68,7 @@ pub fn list_targets(connection: &mut Connection) -> QueryResult<Vec<ProbeTarget>
             .filter(category::retired_at.is_null())
             .filter(host::user_active.and(host::admin_active).and(site::user_active).and(site::admin_active))
             .filter(host::auto_disabled_at.is_null().and(host::drained.eq(false)))
+            .filter(host_category::drained.eq(false))
             .filter(host::country.is_null().or(
                 host::country.ne_all(embargoed_country::table.select(embargoed_country::country.nullable())),
             ))
@@ -240,6 +241,15 @@ mod tests {
             }
             let on = HostChange { auto_disabled_at: Some(None), ..on };
             database.write(Part::Hosts, |it| crate::database::host::update(it, target.host, &on)).unwrap();
+            assert_eq!(list(), std::slice::from_ref(&target));
+            let opt_in = database.read(|it| host_category::list(it, target.host)).unwrap().remove(0).0.id;
+            let drain = |drained| {
+                let set = |it: &mut Connection| host_category::set_drained(it, opt_in, drained);
+                database.write(Part::Hosts, set).unwrap();
+            };
+            drain(true);
+            assert_eq!(list(), [], "drained for its category");
+            drain(false);
             assert_eq!(list(), std::slice::from_ref(&target));
             let private = SiteChange { private: Some(true), ..SiteChange::default() };
             let hide = |it: &mut Connection| {

@@ -62,6 +62,7 @@ diesel::table! {
         host_id -> BigInt,
         category_id -> BigInt,
         created_at -> Timestamp,
+        drained -> Bool,
     }
 }
 

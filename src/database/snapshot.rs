@@ -333,7 +333,8 @@ fn load_opt_ins(connection: &mut Connection) -> QueryResult<HashMap<HostId, Vec<
     let mut urls = grouped(rows.collect());
     let rows = host_category::table.select(HostCategory::as_select()).order(host_category::category_id);
     let rows = rows.load(connection)?.into_iter().map(|it| {
-        (it.host_id, HostCategoryRow { id: it.id, category: it.category_id, urls: take(&mut urls, it.id) })
+        let HostCategory { id, host_id, category_id: category, drained, .. } = it;
+        (host_id, HostCategoryRow { id, category, drained, urls: take(&mut urls, id) })
     });
     Ok(grouped(rows.collect()))
 }
@@ -492,7 +493,12 @@ mod tests {
                 clean_since: now().unix_seconds(),
                 kept: ALL,
                 demoted: Vec::new(),
-                categories: vec![HostCategoryRow { id: opt_in.id, category, urls: vec![url] }],
+                categories: vec![HostCategoryRow {
+                    id: opt_in.id,
+                    category,
+                    drained: false,
+                    urls: vec![url],
+                }],
             };
             assert_eq!(*row, expected);
         });

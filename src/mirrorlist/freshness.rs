@@ -77,12 +77,17 @@ impl Snapshot {
         if is_switched_on(host).is_err() {
             return Standing::Off;
         }
-        let urls = || host.categories.iter().flat_map(|it| &it.urls);
+        let offered = || host.categories.iter().filter(|it| !it.drained);
+        if offered().next().is_none() && !host.categories.is_empty() {
+            return Standing::Off;
+        }
+        let urls = || offered().flat_map(|it| &it.urls);
         if urls().next().is_some() && urls().all(|it| it.ipv4 != Reach::Up && it.ipv6 != Reach::Up) {
             let is_unknown = urls().any(|it| it.ipv4 == Reach::Unknown && it.ipv6 == Reach::Unknown);
             return if is_unknown { Standing::Unknown } else { Standing::Down };
         }
-        let shares = self.shares(host);
+        let mut shares = self.shares(host);
+        shares.retain(|it| !it.opt_in.drained);
         let is_known = |it: &Share<'_>| {
             host.kind != HostKind::Static || it.crawled_at.is_some_and(|then| at - then <= HOLDINGS_AGE)
         };

@@ -165,7 +165,7 @@ fn find_held<'a>(
         return None;
     }
     let is_up = |opt_in: &&super::rows::HostCategoryRow| {
-        opt_in.urls.iter().any(|it| it.ipv4 == Reach::Up || it.ipv6 == Reach::Up)
+        !opt_in.drained && opt_in.urls.iter().any(|it| it.ipv4 == Reach::Up || it.ipv6 == Reach::Up)
     };
     let opt_in = host.categories.iter().filter(is_up).find(|it| it.category == category)?;
     let holding = snapshot.holdings.find(opt_in.id)?;

@@ -481,6 +481,7 @@ impl<'a, 'q> Asked<'a, 'q> {
         let mut nearest = Exclusion::NotOptedIn;
         for category in host.categories.iter().filter(|it| self.categories.contains(&it.category)) {
             nearest = match self.snapshot.holdings.find(category.id) {
+                _ if category.drained => Exclusion::Drained,
                 _ if host.kind != HostKind::Static => return Ok(category),
                 Some(holding) if !holding.blobs.contains(self.wanted.number) => Exclusion::LacksBlob,
                 Some(holding) if self.client.at - holding.crawled_at > HOLDINGS_AGE => Exclusion::Outdated,

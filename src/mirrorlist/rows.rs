@@ -233,6 +233,8 @@ pub struct HostCategoryRow {
     pub id: HostCategoryId,
     /// To what.
     pub category: CategoryId,
+    /// Taken out of answers for a while, as far as this category goes.
+    pub drained: bool,
     /// Under which URLs.
     pub urls: Vec<HostUrlRow>,
 }

@@ -49,6 +49,7 @@ pub(crate) fn host(id: i64) -> HostRow {
         categories: vec![HostCategoryRow {
             id: HostCategoryId(id),
             category: CategoryId(1),
+            drained: false,
             urls: vec![url],
         }],
     }

@@ -185,6 +185,7 @@ const ROUTES: &[Route] = {
         change("/desk/hosts/{host}/crawl", Host, MirrorAdmin, host::crawl, host::show),
         change("/desk/hosts/{host}/opt-in", Host, MirrorAdmin, opt_in::opt_in, host::show),
         change("/desk/hosts/{host}/opt-in/{item}/urls", Host, MirrorAdmin, opt_in::change_urls, host::show),
+        change("/desk/hosts/{host}/opt-in/{item}/drain", Host, MirrorAdmin, opt_in::drain, host::show),
         change("/desk/hosts/{host}/opt-in/{item}/remove", Host, MirrorAdmin, opt_in::opt_out, host::show),
         change("/desk/hosts/{host}/netblocks", Host, MirrorAdmin, wish::add_netblock, host::show),
         change(

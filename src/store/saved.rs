@@ -13,7 +13,7 @@ use crate::mirrorlist::rows::{ContentRows, HoldingRows, HostRows};
 
 /// What every file begins with; the last digit is the format's version. Any change of the rows makes a
 /// new version.
-const MAGIC: &[u8; 16] = b"portolan-part-4\n";
+const MAGIC: &[u8; 16] = b"portolan-part-5\n";
 
 /// Magic, then the SHA-256 of the rest. A multiple of 16, so that the rest is aligned.
 const HEADER: usize = 16 + 32;

@@ -92,6 +92,8 @@ pub struct CrawlView {
 #[expect(missing_docs, reason = "what says no more than its name")]
 pub struct CategoryView {
     pub name: CategoryName,
+    /// Nobody is sent there for this category, for a while.
+    pub drained: bool,
     pub state: Option<CrawlState>,
     pub held: Option<u64>,
     pub reason: Option<String>,
@@ -209,6 +211,7 @@ fn list_categories(connection: &mut Connection, host: &Host) -> QueryResult<Vec<
         let found = found.filter(|_| !has_other_urls);
         categories.push(CategoryView {
             name,
+            drained: opt_in.drained,
             state: found.as_ref().map(|it| it.state),
             held: found.as_ref().and_then(Holdings::set).map(|it| it.len()),
             serial: found.as_ref().and_then(|it| it.serial),
@@ -271,6 +274,9 @@ fn list_reasons(
 impl CategoryView {
     /// Why nobody is sent to the host for this category; `None` when somebody can be.
     fn why_not_offered(&self, kind: HostKind, now: Time) -> Option<String> {
+        if self.drained {
+            return Some(Exclusion::Drained.to_string());
+        }
         if kind == HostKind::Static
             && let Some(reason) = self.why_not_held(now)
         {

@@ -157,6 +157,7 @@ const MATRIX: &[(&str, &str, [u16; 5])] = &[
     ("POST", "/desk/hosts/{host}/crawl", [303, 403, 404, 422, 422]),
     ("POST", "/desk/hosts/{host}/opt-in", [303, 403, 404, 422, 422]),
     ("POST", "/desk/hosts/{host}/opt-in/{item}/urls", [303, 403, 404, 422, 422]),
+    ("POST", "/desk/hosts/{host}/opt-in/{item}/drain", [303, 403, 404, 422, 422]),
     ("POST", "/desk/hosts/{host}/opt-in/{item}/remove", [303, 403, 404, 422, 422]),
     ("POST", "/desk/hosts/{host}/netblocks", [303, 403, 404, 422, 422]),
     ("POST", "/desk/hosts/{host}/netblocks/{item}/remove", [303, 403, 404, 422, 422]),
@@ -302,7 +303,13 @@ fn what_is_changed_at_the_desk_is_in_answers_at_once() {
         keeper.done(&format!("{path}/drain"), &[("drained", "")]);
         wait(SOON, "offered again", || world.is_listed("a"));
         let opt_in = world.database.read(|it| host_category::list(it, host.id)).unwrap().remove(0).0.id.0;
-        keeper.done(&format!("{path}/opt-in/{opt_in}/remove"), &[]);
+        let opt_in = format!("{path}/opt-in/{opt_in}");
+        keeper.done(&format!("{opt_in}/drain"), &[("drained", "on")]);
+        println!("drained for one category after {:?}", wait(SOON, "drained", || !world.is_listed("a")));
+        assert!(keeper.get(&path).text().contains("no client is sent there for it"));
+        keeper.done(&format!("{opt_in}/drain"), &[("drained", "")]);
+        wait(SOON, "offered again", || world.is_listed("a"));
+        keeper.done(&format!("{opt_in}/remove"), &[]);
         println!("opted out after {:?}", wait(SOON, "opted out", || !world.is_listed("a")));
     });
 }

@@ -136,6 +136,7 @@ const MATRIX: &[(&str, &str, [u16; 5])] = &[
     ("GET", "/hosts/{host}/opt-in", [401, 200, 404, 200, 200]),
     ("POST", "/hosts/{host}/opt-in", [401, 403, 404, 422, 422]),
     ("PUT", "/hosts/{host}/opt-in/{item}", [401, 403, 404, 422, 422]),
+    ("PUT", "/hosts/{host}/opt-in/{item}/drain", [401, 403, 404, 422, 422]),
     ("DELETE", "/hosts/{host}/opt-in/{item}", [401, 403, 404, 422, 422]),
     ("GET", "/hosts/{host}/netblocks", [401, 200, 404, 200, 200]),
     ("POST", "/hosts/{host}/netblocks", [401, 403, 404, 422, 422]),
@@ -287,6 +288,10 @@ fn a_program_keeps_a_mirror_as_its_admin_would() {
         ann.done(200, "PUT", &format!("{path}/opt-in/{}", opt_in["id"]), urls.clone());
         let opt_in = ann.get(&format!("{path}/opt-in"))[0].clone();
         assert_eq!(opt_in["rsync"], urls["rsync"]);
+        let drain = format!("{path}/opt-in/{}/drain", opt_in["id"]);
+        ann.done(200, "PUT", &drain, json!({ "drained": true }));
+        assert_eq!(ann.get(&format!("{path}/opt-in"))[0]["drained"], true);
+        ann.done(200, "PUT", &drain, json!({ "drained": false }));
         let token = ann.done(201, "POST", &format!("{path}/tokens"), json!({ "days": 30 }));
         assert!(token["token"].as_str().unwrap().starts_with("portolan_"), "{token}");
         assert!(!ann.get(&format!("{path}/tokens")).to_string().contains("portolan_"));

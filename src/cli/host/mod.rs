@@ -1,7 +1,7 @@
 //! `portolan host`: machines that carry categories.
 
 mod edit;
-mod opt_in;
+pub(super) mod opt_in;
 pub(super) mod repair;
 mod token;
 pub(super) mod view;
@@ -67,11 +67,15 @@ pub(super) enum Command {
     Drain {
         /// The host
         name: HostName,
+        /// Only as far as this category goes
+        category: Option<CategoryName>,
     },
     /// Offer a drained host again
     Undrain {
         /// The host
         name: HostName,
+        /// As far as this category goes, if it was drained for that
+        category: Option<CategoryName>,
     },
     /// Let a host carry a category, under these URLs only
     OptIn {
@@ -154,8 +158,12 @@ pub(super) fn answer(command: Command, database: &Database) -> anyhow::Result<An
             by_hand::change(database, Subject::Host(host.id), |it| host::delete(it, host.id))?;
             Ok(Answer::message(&format!("removed the host {name}"))?)
         }
-        Command::Drain { name } => drain(database, &name, true),
-        Command::Undrain { name } => drain(database, &name, false),
+        Command::Drain { name, category: None } => drain(database, &name, true),
+        Command::Undrain { name, category: None } => drain(database, &name, false),
+        Command::Drain { name, category: Some(category) } => opt_in::drain(database, &name, &category, true),
+        Command::Undrain { name, category: Some(category) } => {
+            opt_in::drain(database, &name, &category, false)
+        }
         Command::OptIn { host, category, urls, rsync } => {
             opt_in::opt_in(database, &host, &category, &urls, rsync.as_ref())
         }
@@ -211,9 +219,12 @@ fn drain(database: &Database, name: &HostName, drained: bool) -> anyhow::Result<
     let host = find(database, name)?;
     let change = HostChange { drained: Some(drained), ..HostChange::default() };
     by_hand::change(database, Subject::Host(host.id), |it| host::update(it, host.id, &change))?;
-    let view = view::load(database, &find(database, name)?)?;
+    tell_drained(&view::load(database, &find(database, name)?)?, drained)
+}
+
+pub(super) fn tell_drained(view: &HostView, drained: bool) -> anyhow::Result<Answer> {
     let message = if drained { "drained" } else { "drained no more" };
-    Ok(Answer::new(&view)?.line(format_args!("the host {name} is {message}")))
+    Ok(Answer::new(view)?.line(format_args!("the host {} is {message}", view.name)))
 }
 
 fn list(database: &Database) -> anyhow::Result<Answer> {

@@ -350,6 +350,7 @@ fn a_host_in_json() {
       "categories": [
         {
           "name": "fedora",
+          "drained": false,
           "state": "up-to-date",
           "held": 2,
           "reason": "as it should be",

@@ -1,6 +1,6 @@
 //! `portolan host --server`.
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, ensure};
 use jiff::{Timestamp, civil::Date, tz::TimeZone};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -8,7 +8,11 @@ use serde_json::{Map, Value, json};
 use super::{Remote, fields, only_there};
 use crate::{
     cli::{
-        host::{Command, HostAdd, HostEdit, TokenCommand, repair, tell_all, tell_token, tell_tokens, view},
+        host::{
+            Command, HostAdd, HostEdit, TokenCommand,
+            opt_in::{not_carried, tell_drained as tell_category_drained},
+            repair, tell_all, tell_drained, tell_token, tell_tokens, view,
+        },
         table::Answer,
     },
     connector::Verb,
@@ -37,8 +41,8 @@ pub(in crate::cli) async fn answer(command: Command, server: &Remote) -> anyhow:
             server.delete(&path(&host)).await?;
             Ok(Answer::message(&format!("removed the host {name}"))?)
         }
-        Command::Drain { name } => drain(server, &name, true).await,
-        Command::Undrain { name } => drain(server, &name, false).await,
+        Command::Drain { name, category } => drain(server, &name, category.as_ref(), true).await,
+        Command::Undrain { name, category } => drain(server, &name, category.as_ref(), false).await,
         Command::OptIn { host, category, urls, rsync } => {
             opt_in(server, &host, &category, &urls, rsync.as_ref()).await
         }
@@ -123,17 +127,33 @@ async fn edit(
     Ok(done.into_iter().find(|it| it.waits()).map(|it| it.message))
 }
 
-async fn drain(server: &Remote, name: &HostName, drained: bool) -> anyhow::Result<Answer> {
+async fn drain(
+    server: &Remote,
+    name: &HostName,
+    category: Option<&CategoryName>,
+    drained: bool,
+) -> anyhow::Result<Answer> {
     let host = server.find_host(name).await?;
     let path = path(&host);
-    server.change(Verb::Put, &format!("{path}/drain"), json!({ "drained": drained })).await?;
+    let drained_part = match category {
+        Some(category) => format!("{path}/opt-in/{}", find_opt_in(server, &host, category).await?.id),
+        None => path.clone(),
+    };
+    server.change(Verb::Put, &format!("{drained_part}/drain"), json!({ "drained": drained })).await?;
     let view: HostView = server.get(&path).await?;
-    let message = if drained { "drained" } else { "drained no more" };
-    Ok(Answer::new(&view)?.line(format_args!("the host {name} is {message}")))
+    match category {
+        Some(category) => tell_category_drained(&view, category, drained),
+        None => tell_drained(&view, drained),
+    }
 }
 
 async fn list_opt_ins(server: &Remote, host: &HostView) -> anyhow::Result<Vec<OptIn>> {
     Ok(server.get(&format!("{}/opt-in", path(host))).await?)
+}
+
+async fn find_opt_in(server: &Remote, host: &HostView, category: &CategoryName) -> anyhow::Result<OptIn> {
+    let known = list_opt_ins(server, host).await?.into_iter().find(|it| it.category == *category);
+    known.ok_or_else(|| not_carried(&host.name, category))
 }
 
 async fn opt_in(
@@ -163,10 +183,7 @@ async fn opt_in(
 
 async fn opt_out(server: &Remote, name: &HostName, category: &CategoryName) -> anyhow::Result<Answer> {
     let host = server.find_host(name).await?;
-    let known = list_opt_ins(server, &host).await?.into_iter().find(|it| it.category == *category);
-    let Some(known) = known else {
-        bail!("{name} does not carry {category}; `portolan host show {name}` tells what it carries");
-    };
+    let known = find_opt_in(server, &host, category).await?;
     server.delete(&format!("{}/opt-in/{}", path(&host), known.id)).await?;
     let view: HostView = server.find_host(name).await?;
     Ok(Answer::new(&view)?.line(format_args!("{name} carries {category} no longer")))

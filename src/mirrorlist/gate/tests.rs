@@ -118,6 +118,7 @@ fn only_hosts_that_the_world_is_sent_to_count() {
     }
     check(|it| it.private = true);
     check(|it| it.drained = true);
+    check(|it| it.categories[0].drained = true);
     check(|it| it.kind = HostKind::Cdn);
     check(|it| it.categories[0].urls[0].ipv4 = Reach::Down);
     check(|it| it.categories.clear());

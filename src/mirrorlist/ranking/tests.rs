@@ -94,6 +94,9 @@ fn every_reason_against_a_host_is_told() {
     check(|it| it.admin_active = false, Exclusion::AdminOff);
     check(|it| it.auto_disabled = Some("404".to_owned()), Exclusion::AutoOff("404".to_owned()));
     check(|it| it.drained = true, Exclusion::Drained);
+    check(|it| it.categories[0].drained = true, Exclusion::Drained);
+    let drained_cdn = |it: &mut HostRow| (it.kind, it.categories[0].drained) = (HostKind::Cdn, true);
+    check(drained_cdn, Exclusion::Drained);
     check(|it| it.categories.clear(), Exclusion::NotOptedIn);
     check(|it| it.categories[0].category = CategoryId(2), Exclusion::NotOptedIn);
     check(|it| it.categories[0].id = HostCategoryId(99), Exclusion::NotCrawled);
@@ -501,7 +504,7 @@ proptest! {
             let own = host.asn.filter(|_| host.asn_clients);
             let in_asn = asn.is_some_and(|it| own == Some(it) || host.peer_asns.contains(&it));
             prop_assert!(!host.private || in_netblock || in_asn);
-            prop_assert!(host.user_active && host.admin_active && !host.drained);
+            prop_assert!(host.user_active && host.admin_active && !host.drained && !offer.category.drained);
         }
     }
 }

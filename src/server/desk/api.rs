@@ -141,6 +141,13 @@ const OPERATIONS: &[Operation] = {
             opt_in::change_urls,
         )
         .takes(body::<body::Urls>()),
+        O::put(
+            "/hosts/{host}/opt-in/{item}/drain",
+            "Take a host out of answers as far as a category goes, or back",
+            KEEP_HOST,
+            opt_in::drain,
+        )
+        .takes(body::<body::Drain>()),
         O::delete(
             "/hosts/{host}/opt-in/{item}",
             "Let a host carry a category no longer",

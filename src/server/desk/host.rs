@@ -171,11 +171,14 @@ fn list_crawls(desk: &mut Desk<'_>, host: &Host, page: &mut Page) -> Result<(), 
 }
 
 fn show_switches(host: &Host, page: &mut Page) {
+    page.heading("For maintenance").form(drain_form(&path(host.id), host.drained));
+}
+
+/// Takes what is at this path out of answers, or brings it back.
+pub(super) fn drain_form(path: &str, drained: bool) -> Blank {
     let (to, button) =
-        if host.drained { ("", "Offer it again") } else { ("on", "Drain it: no client is sent to it") };
-    let form =
-        Blank::new(format!("{}/drain", path(host.id)), button).field(Kind::Hidden, "drained", "", to, "");
-    page.heading("For maintenance").form(form);
+        if drained { ("", "Offer it again") } else { ("on", "Drain it: no client is sent to it") };
+    Blank::new(format!("{path}/drain"), button).field(Kind::Hidden, "drained", "", to, "")
 }
 
 fn edit_form(desk: &mut Desk<'_>, host: &Host, is_imported: bool) -> Result<Blank, Refusal> {

@@ -36,6 +36,7 @@ pub(super) fn show(desk: &mut Desk<'_>, host: &Host, may: bool, page: &mut Page)
             )
         });
         let mut facts = vec![("Category", name.to_string())];
+        facts.extend(opt_in.drained.then(|| ("Drained", "no client is sent there for it".to_owned())));
         facts.extend(answers);
         page.add(Block::Facts(facts));
         if !may {
@@ -54,6 +55,7 @@ pub(super) fn show(desk: &mut Desk<'_>, host: &Host, may: bool, page: &mut Page)
                 "Where our crawler may list the folder; clients never see it. It may be empty.",
             );
         page.form(form.again(desk));
+        page.form(host::drain_form(&action, opt_in.drained).about(name.to_string()));
         page.form(Blank::new(format!("{action}/remove"), "Opt out").about(name.to_string()).grave());
     }
     if may {
@@ -160,4 +162,14 @@ pub(super) fn opt_out(desk: &mut Desk<'_>) -> Result<Next, Refusal> {
     let (opt_in, _) = find(desk, &host)?;
     desk.noting(Subject::Host(host.id), |it| host_category::opt_out(it, host.id, opt_in.category_id))?;
     Ok(Next::See(host::path(host.id), Done::OptedOut))
+}
+
+/// `POST /desk/hosts/{host}/opt-in/{item}/drain`
+pub(super) fn drain(desk: &mut Desk<'_>) -> Result<Next, Refusal> {
+    let host = desk.host()?;
+    desk.form.has_only(&["drained"])?;
+    let (opt_in, _) = find(desk, &host)?;
+    let drained = desk.form.is_ticked("drained");
+    desk.noting(Subject::Host(host.id), |it| host_category::set_drained(it, opt_in.id, drained))?;
+    Ok(Next::See(host::path(host.id), Done::Saved))
 }

@@ -112,6 +112,8 @@ pub(super) fn crawls(desk: &mut Desk<'_>) -> Told {
 pub(super) struct OptInView {
     id: HostCategoryId,
     category: CategoryName,
+    /// Nobody is sent there for it, for a while.
+    drained: bool,
     urls: Vec<HostUrl>,
     rsync: Option<RsyncUrl>,
 }
@@ -122,7 +124,7 @@ pub(super) fn opt_ins(desk: &mut Desk<'_>) -> Told {
     for (row, category) in host_category::list(desk.connection, host.id)? {
         let urls = host_category::list_urls(desk.connection, row.id)?.into_iter().map(|it| it.url).collect();
         let rsync = host_category::find_rsync_url(desk.connection, row.id)?;
-        views.push(OptInView { id: row.id, category, urls, rsync });
+        views.push(OptInView { id: row.id, category, drained: row.drained, urls, rsync });
     }
     json(views)
 }

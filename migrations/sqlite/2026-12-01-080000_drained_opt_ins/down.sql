@@ -1,0 +1,1 @@
+ALTER TABLE host_category DROP COLUMN drained;

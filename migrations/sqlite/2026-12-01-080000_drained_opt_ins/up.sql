@@ -1,0 +1,2 @@
+-- A host that is taken out of answers for one of its categories, for a while.
+ALTER TABLE host_category ADD COLUMN drained INTEGER NOT NULL DEFAULT FALSE;
