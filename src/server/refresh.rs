@@ -311,14 +311,14 @@ fn ask(part: Part, database: &Database, store: &Store, current: &Current) -> Res
         return Err(RefreshError::Empty);
     }
     let is_same = generation_of(part, generations) == generation_of(part, ours);
-    if !is_same && part != Part::Hosts {
+    if !is_same {
         check_filled(database, current)?;
     }
     let loaded = if is_same { None } else { Some(load(part, database, store, &current.bodies)?) };
     Ok(News { loaded, heartbeat: database.read(database::probe::find_heartbeat)?.at })
 }
 
-/// A database that was just restored has no content before the scan: what is known of it stays until then.
+/// A database that was just restored has no content before the scan: all that is known stays until then.
 fn check_filled(database: &Database, current: &Current) -> Result<(), RefreshError> {
     let was_filled = !current.snapshot.content.rows().blobs.is_empty();
     if was_filled && database.read(database::content::is_empty)? { Err(RefreshError::Empty) } else { Ok(()) }
