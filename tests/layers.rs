@@ -84,6 +84,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("subtle", &["server"]),
     ("tar", &["cli"]),
     ("x509_parser", &["connector"]),
+    ("zstd", &["store"]),
 ];
 
 /// A path as it is written somewhere.

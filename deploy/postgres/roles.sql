@@ -49,13 +49,15 @@ GRANT INSERT ON crawl TO portolan_serve;
 GRANT UPDATE ON crawl_schedule, host_token, host, host_category_url, generation TO portolan_serve;
 
 -- People: `site`, `host`, `netblock`, `category`, `content`, `country`, `account`, `explain`, `statistics`; `import
--- mirrormanager`. With `sign_in` in [accounts], `serve` does the same for those who have an account: GRANT portolan_admin TO
+-- mirrormanager`, `dump`. With `sign_in` in [accounts], `serve` does the same for those who have an account: GRANT portolan_admin TO
 -- portolan_serve.
 GRANT INSERT, UPDATE, DELETE ON site, host, host_category, host_category_url, host_category_rsync, host_netblock,
     host_peer_asn, host_country_allowed, host_country_denied, host_token, netblock_country, country_continent_redirect,
     account, site_account, session, account_token, identity, audit, approval, withdrawal, crawl_schedule, repository_alias, imported_site, imported_host, site_admin,
     embargoed_country TO portolan_admin;
 GRANT UPDATE ON category, tag, generation TO portolan_admin;
+-- `dump`: which ids were given. (`restore` is for the owner.)
+GRANT SELECT ON ALL SEQUENCES IN SCHEMA public TO portolan_admin;
 
 -- `run` does what these three do. With [mirrormanager] it imports, too: GRANT portolan_admin TO portolan_run.
 GRANT portolan_scan, portolan_crawl, portolan_serve TO portolan_run;

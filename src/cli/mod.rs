@@ -11,6 +11,7 @@ mod content;
 mod country;
 mod crawl;
 mod demo;
+mod dump;
 mod explain;
 mod export;
 mod follow;
@@ -112,6 +113,10 @@ enum Command {
     Demo(demo::Options),
     /// Bring the database's tables up to date
     Migrate,
+    /// Write what people typed, and what was counted, into a file: a backup for any database
+    Dump(dump::Options),
+    /// Fill a new database with what a dump has; a scan and a crawl bring the rest
+    Restore(dump::Options),
     /// Print or check the configuration
     #[command(subcommand)]
     Config(config::Command),
@@ -200,6 +205,8 @@ async fn dispatch(command: Command, config: Config) -> anyhow::Result<ExitCode> 
         Command::Agent(options) => agent::run(options, &config).await,
         Command::Demo(options) => demo::run(options).await.map(|()| ExitCode::SUCCESS),
         Command::Migrate => migrate(&config),
+        Command::Dump(options) => done(dump::dump(&options, &open_database(&config)?)),
+        Command::Restore(options) => done(dump::restore(&options, &open_database(&config)?)),
         Command::Config(_) => Ok(ExitCode::SUCCESS),
     }
 }

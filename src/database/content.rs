@@ -186,6 +186,12 @@ pub fn publish(connection: &mut Connection, name: &RepositoryName, tag: &Tag) ->
     diesel::update(moved).set(tag::former_manifest_id.eq(None::<i64>)).execute(connection)
 }
 
+/// Is there no blob? So it is before the first scan.
+pub fn is_empty(connection: &mut Connection) -> QueryResult<bool> {
+    let one: Option<i64> = blob::table.select(blob::id).first(connection).optional()?;
+    Ok(one.is_none())
+}
+
 /// What is in no category any more.
 pub fn list_orphans(connection: &mut Connection) -> QueryResult<Orphans> {
     let newest: Vec<Vec<u8>> = category_serial::table

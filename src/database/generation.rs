@@ -27,7 +27,9 @@ pub struct Generations {
 }
 
 impl Part {
-    const fn as_str(self) -> &'static str {
+    pub(super) const ALL: [Self; 3] = [Self::Content, Self::Holdings, Self::Hosts];
+
+    pub(super) const fn as_str(self) -> &'static str {
         match self {
             Self::Content => "content",
             Self::Holdings => "holdings",

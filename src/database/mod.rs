@@ -15,6 +15,7 @@ pub mod content;
 pub mod country;
 pub mod crawl;
 pub mod demand;
+pub mod dump;
 mod error;
 pub mod experience;
 pub mod generation;

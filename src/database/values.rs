@@ -270,15 +270,35 @@ impl FromSql<Timestamp, Sqlite> for Time {
 
 /// The SHA-256 that names a blob or an inventory, as 32 bytes.
 #[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, AsExpression, FromSqlRow, Serialize,
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    AsExpression,
+    FromSqlRow,
+    Serialize,
+    Deserialize,
 )]
 #[diesel(sql_type = Binary)]
-#[serde(into = "crate::oci::Digest")]
+#[serde(into = "crate::oci::Digest", try_from = "crate::oci::Digest")]
 pub struct Sha256(pub [u8; 32]);
 
 impl From<Sha256> for crate::oci::Digest {
     fn from(hash: Sha256) -> Self {
         Self::Sha256(hash.0)
+    }
+}
+
+impl TryFrom<crate::oci::Digest> for Sha256 {
+    type Error = &'static str;
+
+    fn try_from(digest: crate::oci::Digest) -> Result<Self, Self::Error> {
+        digest.sha256().copied().map(Self).ok_or("not a SHA-256")
     }
 }
 

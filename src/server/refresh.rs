@@ -50,8 +50,8 @@ enum RefreshError {
     Rows(#[from] RowsError),
     /// A database file that was lost comes back empty; that is no reason to forget all mirrors.
     #[error(
-        "the database is empty, and the snapshot is not: is it the right one? To begin anew, stop, empty the folder \
-         `serve.state` and start again"
+        "the database is empty, and the snapshot is not: is it the right one? After `portolan restore` it is until `scan`; to begin \
+         anew, stop, empty the folder `serve.state` and start again"
     )]
     Empty,
 }
@@ -311,8 +311,17 @@ fn ask(part: Part, database: &Database, store: &Store, current: &Current) -> Res
         return Err(RefreshError::Empty);
     }
     let is_same = generation_of(part, generations) == generation_of(part, ours);
+    if !is_same {
+        check_filled(database, current)?;
+    }
     let loaded = if is_same { None } else { Some(load(part, database, store, &current.bodies)?) };
     Ok(News { loaded, heartbeat: database.read(database::probe::find_heartbeat)?.at })
+}
+
+/// A database that was just restored has no content before the scan: all that is known stays until then.
+fn check_filled(database: &Database, current: &Current) -> Result<(), RefreshError> {
+    let was_filled = !current.snapshot.content.rows().blobs.is_empty();
+    if was_filled && database.read(database::content::is_empty)? { Err(RefreshError::Empty) } else { Ok(()) }
 }
 
 fn load(part: Part, database: &Database, store: &Store, bodies: &Bodies) -> Result<Loaded, RefreshError> {

@@ -2,9 +2,11 @@
 //! while the database is down.
 
 mod bodies;
+mod packed;
 mod saved;
 
 pub use bodies::{Bodies, Record};
+pub use packed::{read_packed, write_private};
 pub use saved::{Part, Saved, Store};
 
 use std::{io, path::PathBuf};

@@ -72,6 +72,7 @@ mod pull;
 mod pull_speed;
 mod remote;
 mod restart;
+mod restore;
 mod rig;
 mod roles;
 mod run;

@@ -57,6 +57,7 @@ fn each_command_works_with_the_rights_of_its_role() {
             "host list",
             "site add others",
             "site remove others",
+            "dump backup.jsonl",
         ] {
             admin.done(line);
         }
