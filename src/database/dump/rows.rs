@@ -179,6 +179,7 @@ tables! {
         host_id: HostId,
         category_id: CategoryId,
         created_at: Time,
+        drained: bool,
     }
     host_category_url by (id) {
         id: HostCategoryUrlId,
