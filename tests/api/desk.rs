@@ -19,21 +19,21 @@ use crate::{
     world::{Server, World, on_both, settings},
 };
 
-const PASSWORD: &str = "correct horse battery";
+pub(crate) const PASSWORD: &str = "correct horse battery";
 
 /// A person at a browser: keeps its cookie, and sends forms as browsers do.
-struct Person<'a> {
+pub(crate) struct Person<'a> {
     world: &'a World,
     cookie: RefCell<String>,
 }
 
 impl<'a> Person<'a> {
-    fn new(world: &'a World) -> Self {
+    pub(crate) fn new(world: &'a World) -> Self {
         Self { world, cookie: RefCell::default() }
     }
 
     /// Who is signed in.
-    fn signed_in(world: &'a World, name: &str) -> Self {
+    pub(crate) fn signed_in(world: &'a World, name: &str) -> Self {
         let person = Self::new(world);
         let answer = person.fill("/sign-in", &[("name", name), ("password", PASSWORD)]);
         assert_eq!((answer.status, answer.header("location")), (303, "/desk"), "{}", answer.text());
@@ -52,22 +52,22 @@ impl<'a> Person<'a> {
         answer
     }
 
-    fn get(&self, path: &str) -> Answer {
+    pub(crate) fn get(&self, path: &str) -> Answer {
         self.send(Method::GET, path, &[], "")
     }
 
     /// Sends a form without a seal, from our own page.
-    fn fill(&self, path: &str, fields: &[(&str, &str)]) -> Answer {
+    pub(crate) fn fill(&self, path: &str, fields: &[(&str, &str)]) -> Answer {
         self.send(Method::POST, path, &[("origin", &self.world.http.url)], &encode(fields))
     }
 
     /// Sends a form of the desk.
-    fn post(&self, path: &str, fields: &[(&str, &str)]) -> Answer {
+    pub(crate) fn post(&self, path: &str, fields: &[(&str, &str)]) -> Answer {
         let seal = self.seal();
         self.fill(path, &[fields, &[("seal", &seal)]].concat())
     }
 
-    fn seal(&self) -> String {
+    pub(crate) fn seal(&self) -> String {
         let page = self.get("/desk/account");
         let text = page.text().split_once("name=\"seal\" value=\"").map(|it| it.1).unwrap_or_default();
         text.split('"').next().unwrap_or_default().to_owned()
@@ -75,7 +75,7 @@ impl<'a> Person<'a> {
 
     /// Sends a form that must be taken, and gives the path that follows.
     #[track_caller]
-    fn done(&self, path: &str, fields: &[(&str, &str)]) -> String {
+    pub(crate) fn done(&self, path: &str, fields: &[(&str, &str)]) -> String {
         let answer = self.post(path, fields);
         assert_eq!(answer.status, 303, "{path}: {}", answer.text());
         let next = answer.header("location").to_owned();

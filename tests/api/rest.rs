@@ -25,7 +25,7 @@ use crate::{
 const ALL: &str = "read mirrors account operator";
 
 /// A program with a token.
-struct Program<'a> {
+pub(crate) struct Program<'a> {
     world: &'a World,
     token: String,
 }
@@ -57,12 +57,12 @@ impl<'a> Program<'a> {
     }
 
     /// Of a new account.
-    fn of(world: &'a World, account: &str, role: Role, host: Option<&str>) -> Self {
+    pub(crate) fn of(world: &'a World, account: &str, role: Role, host: Option<&str>) -> Self {
         world.add_account(account, role, host);
         Self::new(world, account, ALL, None, SignedDuration::from_hours(1))
     }
 
-    fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+    pub(crate) fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
         let bearer = format!("Bearer {}", self.token);
         let mut all = vec![("content-type", "application/json")];
         if !self.token.is_empty() {
@@ -73,7 +73,7 @@ impl<'a> Program<'a> {
     }
 
     #[track_caller]
-    fn get(&self, path: &str) -> Value {
+    pub(crate) fn get(&self, path: &str) -> Value {
         let answer = self.send("GET", path, &[], "");
         assert_eq!(answer.status, 200, "{path}: {}", answer.text());
         answer.json()
@@ -81,7 +81,7 @@ impl<'a> Program<'a> {
 
     /// Sends a change that must be taken by this status.
     #[track_caller]
-    fn done(&self, status: u16, method: &str, path: &str, body: Value) -> Value {
+    pub(crate) fn done(&self, status: u16, method: &str, path: &str, body: Value) -> Value {
         let body = if body.is_null() { String::new() } else { body.to_string() };
         let answer = self.send(method, path, &[], &body);
         assert_eq!(answer.status, status, "{method} {path}: {}", answer.text());
@@ -97,7 +97,7 @@ impl<'a> Program<'a> {
 }
 
 #[track_caller]
-fn problem(answer: &Answer, status: u16) -> String {
+pub(crate) fn problem(answer: &Answer, status: u16) -> String {
     assert_eq!(answer.status, status, "{}", answer.text());
     assert_eq!(answer.header("content-type"), "application/problem+json");
     let problem = answer.json();
@@ -457,7 +457,10 @@ fn operators_see_and_do_everything() {
         assert_eq!(opa.get("/withdrawals")["items"][0]["digest"], digest);
         opa.done(200, "DELETE", &format!("/withdrawals/{digest}"), Value::Null);
         assert_eq!(opa.get("/withdrawals")["items"], json!([]));
-        assert!(opa.get("/look")["items"].to_string().contains("reasons"));
+        opa.done(201, "POST", &format!("/sites/{id}/hosts"), json!({ "name": "new.example" }));
+        let look = opa.get("/look");
+        assert_eq!(look["items"][0]["name"], "new.example", "{look}");
+        assert!(look["items"][0]["reasons"][0].as_str().unwrap().starts_with("new: added"), "{look}");
         // The own account goes, and with it its tokens.
         let ann = Program::new(world, "ann", ALL, None, SignedDuration::from_hours(1));
         let kept = ann.get("/account/export");
