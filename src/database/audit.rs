@@ -5,8 +5,8 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::{
-    Connection, Sha256, Time, account, host, host_category, host_country, host_netblock, host_peer_asn,
-    identity,
+    Connection, Sha256, Time, account, account_token, host, host_category, host_country, host_netblock,
+    host_peer_asn, identity,
     schema::{approval, audit},
     site, withdrawal,
 };
@@ -201,6 +201,14 @@ fn record_account(connection: &mut Connection, id: AccountId) -> QueryResult<Opt
         .map(|it| format!("{} at {}", it.subject, it.issuer))
         .collect();
     record.insert("identities".to_owned(), json(&identities));
+    let tokens: Vec<_> = account_token::list(connection, id)?
+        .into_iter()
+        .map(|it| match it.host {
+            Some(host) => format!("{}: {} for {host}", it.name, it.scopes),
+            None => format!("{}: {}", it.name, it.scopes),
+        })
+        .collect();
+    record.insert("tokens".to_owned(), json(&tokens));
     Ok(Some(record))
 }
 

@@ -93,6 +93,15 @@ impl Default for AccountsConfig {
     }
 }
 
+/// The configuration as operators see it: without its secrets.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct SeenConfig {
+    /// Where it was read from; none if there was no file, and all are defaults.
+    pub file: Option<String>,
+    /// By section, as in the file.
+    pub settings: serde_json::Map<String, serde_json::Value>,
+}
+
 /// A header in which a proxy names its client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]

@@ -47,7 +47,7 @@ use actix_web::{
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 
 pub use api::openapi;
-pub use config::{AccountsConfig, Config, FallbackConfig, ForwardedHeader, ListenConfig};
+pub use config::{AccountsConfig, Config, FallbackConfig, ForwardedHeader, ListenConfig, SeenConfig};
 pub use desk::{
     Access, DeskRoute, api::list_operations as list_api_operations, list_routes as list_desk_routes,
 };
@@ -101,6 +101,8 @@ pub struct Settings {
     pub publish: PublishRules,
     /// `[statistics]`
     pub statistics: StatisticsConfig,
+    /// What operators see of all of it.
+    pub seen: SeenConfig,
     /// Dice: makes the repeat memory unforeseeable.
     pub seed: u64,
 }
@@ -206,7 +208,8 @@ pub async fn serve(
     let oidc = desk::Oidc::new(&settings.accounts.oidc)?;
     let provider = oidc.as_ref().map(|it| it.name().to_owned()).unwrap_or_default();
     let accounts = &settings.accounts;
-    let office = accounts.sign_in.then(|| desk::Office::new(database.clone(), accounts.sign_up, oidc));
+    let seen = settings.seen;
+    let office = accounts.sign_in.then(|| desk::Office::new(database.clone(), accounts.sign_up, oidc, seen));
     let office = office.map(Data::new);
     let mut state =
         State::new(config, &settings.endpoints, fallback, geoip, settings.publish, settings.seed, current);

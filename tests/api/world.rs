@@ -176,6 +176,7 @@ pub(crate) fn settings(folder: &Path) -> Settings {
         origin: None,
         publish: Default::default(),
         statistics: Default::default(),
+        seen: Default::default(),
         seed: 1,
     }
 }
