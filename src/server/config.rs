@@ -83,13 +83,18 @@ pub struct AccountsConfig {
     /// May strangers make themselves an account, and register mirrors? A new mirror gets little until it has proven
     /// itself, and what would draw clients from elsewhere waits for an operator.
     pub sign_up: bool,
+    /// How long it is kept who changed what: 720h to 175200h. What is older is removed, a thousand entries a minute.
+    #[schemars(with = "String")]
+    #[serde(serialize_with = "jiff::fmt::serde::duration::friendly::compact::required")]
+    pub log: SignedDuration,
     /// A provider of OpenID Connect at which people can sign in, too, as the distribution's own.
     pub oidc: OidcConfig,
 }
 
 impl Default for AccountsConfig {
     fn default() -> Self {
-        Self { sign_in: true, sign_up: false, oidc: OidcConfig::default() }
+        let log = SignedDuration::from_hours(3 * 365 * 24);
+        Self { sign_in: true, sign_up: false, log, oidc: OidcConfig::default() }
     }
 }
 

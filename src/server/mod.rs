@@ -44,6 +44,7 @@ use actix_web::{
     middleware::from_fn,
     web::{self, Data},
 };
+use jiff::SignedDuration;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 
 pub use api::openapi;
@@ -226,7 +227,7 @@ pub async fn serve(
     let management = start_management(management, state.clone(), recorder, settings.statistics)?;
     let (refused, refusal) = tokio::sync::oneshot::channel();
     let (stop_notes, note_keeper) =
-        start_note_keeper(database.clone(), state.clone(), settings.seed.cast_signed());
+        start_note_keeper(database.clone(), state.clone(), settings.seed.cast_signed(), accounts.log);
     let (stop_refresh, refresher) = start_refresher(database, store, state, certificates, refused);
     started(&addresses);
     if let Err(error) = sd_notify::notify(&[sd_notify::NotifyState::Ready]) {
@@ -506,9 +507,10 @@ fn start_note_keeper(
     database: Arc<Database>,
     state: Data<State>,
     server: i64,
+    log: SignedDuration,
 ) -> (mpsc::Sender<()>, std::thread::JoinHandle<()>) {
     let (stop, stopped) = mpsc::channel();
-    (stop, std::thread::spawn(move || state.notes.keep(&database, server, &stopped)))
+    (stop, std::thread::spawn(move || state.notes.keep(&database, server, log, &stopped)))
 }
 
 /// Waits for whatever ends first, then lets running requests end.

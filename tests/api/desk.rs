@@ -17,7 +17,7 @@ use crate::{
     http::Answer,
     rest::Program,
     status::{SOON, unreachable, wait},
-    world::{Server, World, on_both, on_both_with, settings},
+    world::{ENGINES, Server, World, on_both, on_both_with, settings},
 };
 
 pub(crate) const PASSWORD: &str = "correct horse battery";
@@ -590,6 +590,28 @@ fn an_account_takes_its_data_away_and_is_erased() {
         let own = opa.refused("/desk/accounts/opa", &[("role", "reader"), ("active", "on")]);
         assert!(own.text().contains("Another operator"), "{}", own.text());
     });
+}
+
+#[test]
+fn what_is_too_old_goes_from_the_log_of_changes() {
+    for engine in ENGINES {
+        let World { server, database, folder, .. } = World::new(engine, |_| {});
+        drop(server);
+        let days_ago =
+            |days: i64| (jiff::Timestamp::now() - jiff::SignedDuration::from_hours(days * 24)).into();
+        let note = |it: &mut Connection| {
+            let host = audit::Subject::Host(host::list(it)?[0].id);
+            [32, 31, 29].iter().try_for_each(|days| audit::note_new(it, "ann", host, days_ago(*days)))
+        };
+        database.write_log(note).unwrap();
+        let mut settings = settings(folder.path());
+        settings.accounts.log = jiff::SignedDuration::from_hours(30 * 24);
+        let _server = Server::start(settings, database.clone()).unwrap();
+        let list = || database.read(|it| audit::list(it, &audit::Filter::default(), 9)).unwrap();
+        let took = wait(std::time::Duration::from_secs(20), "cut", || list().len() == 1);
+        println!("on {engine} it was cut after {took:?}");
+        assert!(list()[0].happened_at > days_ago(30));
+    }
 }
 
 /// What stands in the first column of all parts of a list, by its links to the next.

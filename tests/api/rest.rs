@@ -526,6 +526,13 @@ fn everybody_sees_what_pages_show() {
             "{a}"
         );
         assert_eq!(nobody.get("/mirrors?q=a&standing=fresh&limit=1")["items"][0], a);
+        let crawl = nobody.get("/mirrors/a/crawl");
+        assert_eq!(
+            (&crawl["verdicts"][0]["category"], &crawl["crawls"][0]["state"], &crawl["repairs"]),
+            (&json!("fedora"), &json!("up-to-date"), &json!([])),
+            "{crawl}"
+        );
+        nobody.refused(404, "GET", "/mirrors/secret/crawl", "");
         let names = nobody.get("/mirror-names");
         assert!(names["names"].as_array().unwrap().contains(&json!("a.example")), "{names}");
         assert_eq!(nobody.get("/categories")[0]["name"], "fedora");
