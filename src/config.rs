@@ -2,6 +2,7 @@
 
 mod hints;
 mod ranges;
+mod seen;
 
 use std::{
     fmt::Write as _,

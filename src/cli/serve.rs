@@ -22,6 +22,7 @@ pub(super) fn settings(config: Config) -> Settings {
     let publish = publish_rules(&config);
     let needs_login = !origin.username.is_empty() || origin.auth_file.is_some();
     Settings {
+        seen: config.seen(),
         tree: Tree::open(&config.tree),
         origin: config.origin.url.filter(|_| !needs_login),
         serve: config.serve,

@@ -57,6 +57,8 @@ const STATISTICS_HOURS: RangeInclusive<SignedDuration> =
     SignedDuration::from_hours(48)..=SignedDuration::from_hours(8_760);
 const STATISTICS_DAYS: RangeInclusive<SignedDuration> =
     SignedDuration::from_hours(744)..=SignedDuration::from_hours(175_200);
+const ACCOUNTS_LOG: RangeInclusive<SignedDuration> =
+    SignedDuration::from_hours(720)..=SignedDuration::from_hours(175_200);
 /// In bytes.
 const STATISTICS_BUDGET: RangeInclusive<u64> = 0..=1 << 60;
 const SERVE_MAX_URLS: RangeInclusive<usize> = 1..=1_000;
@@ -116,6 +118,7 @@ pub(super) fn check(config: &Config) -> Result<(), OutOfRange> {
     within("crawl.requests_per_day", &crawl.requests_per_day, &CRAWL_REQUESTS)?;
     within("crawl.bytes_per_day", &crawl.bytes_per_day, &CRAWL_BYTES)?;
     within("crawl.fill", &crawl.fill, &CRAWL_FILL)?;
+    within("accounts.log", &config.accounts.log, &ACCOUNTS_LOG)?;
     within("statistics.hours", &statistics.hours, &STATISTICS_HOURS)?;
     within("statistics.days", &statistics.days, &STATISTICS_DAYS)?;
     within("statistics.budget_per_day", &statistics.budget_per_day, &STATISTICS_BUDGET)?;
@@ -205,6 +208,7 @@ mod tests {
         check("crawl.requests_per_day", Some("99"), "100", "1000000", "1000001");
         check("crawl.bytes_per_day", None, "0", "68719476736", "68719476737");
         check("crawl.fill", None, "0", "100", "101");
+        check("accounts.log", Some("\"719h\""), "\"720h\"", "\"175200h\"", "\"175200h 1s\"");
         check("statistics.hours", Some("\"47h\""), "\"48h\"", "\"8760h\"", "\"8760h 1s\"");
         check("statistics.days", Some("\"743h\""), "\"744h\"", "\"175200h\"", "\"175200h 1s\"");
         for key in ["statistics.budget_per_day", "statistics.budget_per_month"] {

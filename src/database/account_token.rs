@@ -91,6 +91,12 @@ pub fn delete(connection: &mut Connection, account: AccountId, id: i64) -> Query
     Ok(diesel::delete(row).execute(connection)? > 0)
 }
 
+/// Whose a token is.
+pub fn find_owner(connection: &mut Connection, id: i64) -> QueryResult<Option<Account>> {
+    let row = account_token::table.inner_join(account::table).filter(account_token::id.eq(id));
+    row.select(Account::as_select()).first(connection).optional()
+}
+
 /// Who has the token of this hash, unless it has expired or its account is off.
 pub fn find_bearer(connection: &mut Connection, hash: Sha256, now: Time) -> QueryResult<Option<Bearer>> {
     let row: Option<(i64, Scopes, Option<HostId>, Account)> = account_token::table
@@ -175,6 +181,8 @@ mod tests {
             assert_eq!(find("two", 0), None, "its account is off");
             database.write(Part::Hosts, |it| crate::database::host::delete(it, host.id)).unwrap();
             assert_eq!(listed().len(), 1, "it goes with its host");
+            let owner = |id| database.read(|it| find_owner(it, id)).unwrap().map(|it| it.id);
+            assert_eq!((owner(three), owner(three + 1)), (Some(ann.id), None));
             assert!(database.write_log(|it| delete(it, ann.id, three)).unwrap());
             assert!(!database.write_log(|it| delete(it, ann.id, three)).unwrap());
         });

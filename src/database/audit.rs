@@ -5,8 +5,8 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::{
-    Connection, Sha256, Time, account, host, host_category, host_country, host_netblock, host_peer_asn,
-    identity,
+    Connection, Sha256, Time, account, account_token, host, host_category, host_country, host_netblock,
+    host_peer_asn, identity,
     schema::{approval, audit},
     site, withdrawal,
 };
@@ -69,6 +69,19 @@ pub fn list(connection: &mut Connection, filter: &Filter, limit: i64) -> QueryRe
         query = query.filter(audit::actor.eq(actor));
     }
     query.load(connection)
+}
+
+/// Is there something from before then?
+pub fn has_before(connection: &mut Connection, then: Time) -> QueryResult<bool> {
+    diesel::select(diesel::dsl::exists(audit::table.filter(audit::happened_at.lt(then))))
+        .get_result(connection)
+}
+
+/// Removes the oldest changes from before then, at most `most`; how many they were.
+pub fn cut(connection: &mut Connection, then: Time, most: i64) -> QueryResult<usize> {
+    let old = audit::table.filter(audit::happened_at.lt(then)).select(audit::id);
+    let ids: Vec<i64> = old.order(audit::happened_at).limit(most).load(connection)?;
+    diesel::delete(audit::table.filter(audit::id.eq_any(ids))).execute(connection)
 }
 
 /// Does `work`, and notes what it changed of the subject; nothing if nothing.
@@ -201,6 +214,14 @@ fn record_account(connection: &mut Connection, id: AccountId) -> QueryResult<Opt
         .map(|it| format!("{} at {}", it.subject, it.issuer))
         .collect();
     record.insert("identities".to_owned(), json(&identities));
+    let tokens: Vec<_> = account_token::list(connection, id)?
+        .into_iter()
+        .map(|it| match it.host {
+            Some(host) => format!("{}: {} for {host}", it.name, it.scopes),
+            None => format!("{}: {}", it.name, it.scopes),
+        })
+        .collect();
+    record.insert("tokens".to_owned(), json(&tokens));
     Ok(Some(record))
 }
 
@@ -252,6 +273,25 @@ fn json(value: &impl Serialize) -> Value {
 mod tests {
     use super::*;
     use crate::database::{Part, host::HostChange, testing::*};
+
+    #[test]
+    fn what_is_old_is_cut_in_batches() {
+        on_both(|database| {
+            let host = add_host(database, "m1");
+            let at = |days: i64| {
+                Time::from(jiff::Timestamp::from(now()) + jiff::SignedDuration::from_hours(days * 24))
+            };
+            for day in 0..5 {
+                database.write_log(|it| note_new(it, "ann", Subject::Host(host.id), at(day))).unwrap();
+            }
+            let cut = |then, most| database.write_log(|it| cut(it, then, most)).unwrap();
+            let has = |then| database.read(|it| has_before(it, then)).unwrap();
+            assert_eq!((has(at(0)), has(at(1)), cut(at(0), 9)), (false, true, 0));
+            assert_eq!((cut(at(3), 2), cut(at(3), 2), cut(at(3), 2)), (2, 1, 0));
+            let left = database.read(|it| list(it, &Filter::default(), 9)).unwrap();
+            assert_eq!(left.iter().map(|it| it.happened_at).collect::<Vec<_>>(), [at(4), at(3)]);
+        });
+    }
 
     #[test]
     fn what_differs_is_noted_and_nothing_else() {

@@ -20,11 +20,18 @@ pub const HOLDINGS_AGE: i64 = 7 * 24 * 60 * 60;
 /// So far away, in kilometres, a host weighs half of what it does next door.
 const HALVING_DISTANCE: f64 = 1000.0;
 
-/// The share of a new host's weight that counts on its first day.
+/// The share of the clients that a new host is for in its first 24 hours, whatever bandwidth it says it has.
 const FIRST_SHARE: f64 = 0.05;
 
-/// After so many seconds without a lie all of a host's weight counts: 5 days.
+/// So long it is for no more of them, in seconds: 24 hours.
+const FIRST_TIME: i64 = 24 * 60 * 60;
+
+/// After so many seconds without a lie a host is for all clients: 5 days.
 const RAMP: i64 = 5 * 24 * 60 * 60;
+
+/// What the score of a host that is too new for a client is raised by: more than the score of any that is not, which is
+/// at most 37 for the smallest host, and 21 times that on the other side of the world.
+const TOO_NEW: f64 = 1e4;
 
 /// How a host came to be near a client. Earlier ones go first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -84,7 +91,7 @@ pub struct Offer<'a> {
     pub turn: Turn,
     /// From client to host in kilometres, where both places are known.
     pub distance: Option<f64>,
-    /// The lower, the earlier inside its class.
+    /// The lower, the earlier inside its class. Of a host that is too new for the client it is more than of all others.
     pub score: f64,
 }
 
@@ -231,10 +238,15 @@ pub fn rank<'a>(snapshot: &'a Snapshot, client: &Client<'_>, wanted: &Wanted<'_>
                 continue;
             }
             let is_proven = if client.address.is_ipv4() { candidate.ipv4 } else { candidate.ipv6 };
-            let is_crowded = candidate.kept < ALL && class > Class::Asn && !stays(*crowd, candidate);
+            let kept = f64::from(candidate.kept) / f64::from(ALL);
+            let is_crowded = candidate.kept < ALL && class > Class::Asn && !is_among(kept, *crowd, candidate);
             let turn = Turn::of(is_proven, is_crowded);
             let worst = found.worst(turn).min(found.worst(Turn::Proven));
-            let (score, distance) = asked.score(candidate, drawn);
+            let (mut score, distance) = asked.score(candidate, drawn);
+            let earned = ramp(candidate.clean_since, client.at);
+            if earned < 1.0 && !is_among(earned, *crowd, candidate) {
+                score += TOO_NEW;
+            }
             // What leaves a host out of a near class leaves it out of every farther one, too.
             if score <= worst
                 && !turns.has(candidate.index)
@@ -255,10 +267,10 @@ pub fn rank<'a>(snapshot: &'a Snapshot, client: &Client<'_>, wanted: &Wanted<'_>
     offers
 }
 
-/// Is this one of the clients who stay with a host that has too many? By the client's network alone: one client
-/// stays or goes, whatever it asks for.
-fn stays(crowd: u64, candidate: &Candidate) -> bool {
-    draw(crowd, candidate.id) as f64 / DRAWS * f64::from(ALL) <= f64::from(candidate.kept)
+/// Is this one of the share of the clients that a host is for? By the client's network alone: one client is or is not,
+/// whatever it asks for.
+fn is_among(share: f64, crowd: u64, candidate: &Candidate) -> bool {
+    draw(crowd, candidate.id) as f64 / DRAWS <= share
 }
 
 /// Offers by their turn, nearer classes first.
@@ -446,7 +458,7 @@ impl<'a, 'q> Asked<'a, 'q> {
     fn score(&self, candidate: &Candidate, drawn: u64) -> (f64, Option<f64>) {
         let point = self.snapshot.hosts.point(candidate);
         let distance = self.point.zip(point).map(|(from, to)| from.distance(to));
-        let weight = weight(candidate.bandwidth, distance) * ramp(candidate.clean_since, self.client.at);
+        let weight = weight(candidate.bandwidth, distance);
         (-(drawn as f64 / DRAWS).ln() / weight, distance)
     }
 
@@ -572,10 +584,10 @@ fn weight(bandwidth: u32, distance: Option<f64>) -> f64 {
     f64::from(bandwidth) / (1.0 + distance.unwrap_or(0.0) / HALVING_DISTANCE)
 }
 
-/// How much of its weight a host has: it earns it by days without a lie.
+/// The share of the clients that a host is for: it earns them by days without a lie.
 fn ramp(clean_since: i64, at: i64) -> f64 {
-    let days = at.saturating_sub(clean_since).clamp(0, RAMP) as f64 / RAMP as f64;
-    FIRST_SHARE + (1.0 - FIRST_SHARE) * days
+    let later = at.saturating_sub(clean_since).clamp(FIRST_TIME, RAMP) - FIRST_TIME;
+    FIRST_SHARE + (1.0 - FIRST_SHARE) * later as f64 / (RAMP - FIRST_TIME) as f64
 }
 
 /// One number for what the choice depends on, besides the host (FNV-1a, 64 bits).

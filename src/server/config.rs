@@ -83,14 +83,28 @@ pub struct AccountsConfig {
     /// May strangers make themselves an account, and register mirrors? A new mirror gets little until it has proven
     /// itself, and what would draw clients from elsewhere waits for an operator.
     pub sign_up: bool,
+    /// How long it is kept who changed what: 720h to 175200h. What is older is removed, a thousand entries a minute.
+    #[schemars(with = "String")]
+    #[serde(serialize_with = "jiff::fmt::serde::duration::friendly::compact::required")]
+    pub log: SignedDuration,
     /// A provider of OpenID Connect at which people can sign in, too, as the distribution's own.
     pub oidc: OidcConfig,
 }
 
 impl Default for AccountsConfig {
     fn default() -> Self {
-        Self { sign_in: true, sign_up: false, oidc: OidcConfig::default() }
+        let log = SignedDuration::from_hours(3 * 365 * 24);
+        Self { sign_in: true, sign_up: false, log, oidc: OidcConfig::default() }
     }
+}
+
+/// The configuration as operators see it: without its secrets.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct SeenConfig {
+    /// Where it was read from; none if there was no file, and all are defaults.
+    pub file: Option<String>,
+    /// By section, as in the file.
+    pub settings: serde_json::Map<String, serde_json::Value>,
 }
 
 /// A header in which a proxy names its client.

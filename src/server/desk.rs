@@ -17,6 +17,7 @@ mod oidc;
 mod operator;
 mod opt_in;
 mod reply;
+mod settings;
 mod sign_in;
 mod site;
 mod throttle;
@@ -39,6 +40,8 @@ use tokio::{
 
 use super::{
     access::Decision,
+    api::Paging,
+    config::SeenConfig,
     pages::PageError,
     state::{Current, State, decided},
 };
@@ -80,11 +83,13 @@ pub(super) struct Office {
     sign_up: bool,
     /// Where one can sign in elsewhere.
     oidc: Option<Oidc>,
+    /// How the server is set up.
+    seen: SeenConfig,
 }
 
 impl Office {
-    pub(super) fn new(database: Arc<Database>, sign_up: bool, oidc: Option<Oidc>) -> Self {
-        Self { database, turns: Semaphore::new(AT_ONCE), throttle: Throttle::default(), sign_up, oidc }
+    pub(super) fn new(database: Arc<Database>, sign_up: bool, oidc: Option<Oidc>, seen: SeenConfig) -> Self {
+        Self { database, turns: Semaphore::new(AT_ONCE), throttle: Throttle::default(), sign_up, oidc, seen }
     }
 
     /// Waits for its turn to ask the database.
@@ -208,7 +213,15 @@ const ROUTES: &[Route] = {
         show("/desk/accounts", Any, Operator, operator::show_accounts),
         show("/desk/accounts/{item}", Any, Operator, operator::show_account),
         change("/desk/accounts/{item}", Any, Operator, operator::edit_account, operator::show_account),
+        change(
+            "/desk/account-tokens/{item}/remove",
+            Any,
+            Operator,
+            operator::remove_token,
+            operator::show_accounts,
+        ),
         show("/desk/log", Any, Operator, operator::show_log),
+        show("/desk/settings", Any, Operator, settings::show),
         show("/desk/withdrawals", Any, Operator, operator::show_withdrawals),
         change("/desk/withdrawals", Any, Operator, operator::withdraw, operator::show_withdrawals),
         change(
@@ -234,6 +247,7 @@ struct Desk<'a> {
     form: &'a Form,
     visitor: &'a Visitor,
     current: &'a Current,
+    office: &'a Office,
     /// The form was refused.
     refused: bool,
     /// What is to be kept of a new password.
@@ -241,7 +255,7 @@ struct Desk<'a> {
     now: Time,
 }
 
-impl Desk<'_> {
+impl<'a> Desk<'a> {
     /// The site that the path names.
     fn site(&self) -> Result<Site, Refusal> {
         self.site.clone().ok_or(Refusal::Missing)
@@ -264,6 +278,17 @@ impl Desk<'_> {
         work: impl FnOnce(&mut Connection) -> QueryResult<T>,
     ) -> Result<T, Refusal> {
         Ok(audit::noting(self.connection, self.account.name.as_str(), subject, self.now, work)?)
+    }
+
+    /// What of a long list is asked for.
+    fn paging(&self) -> Result<Paging<'a>, Refusal> {
+        let paging = Paging::new(&self.visitor.path, &self.visitor.query);
+        paging.map_err(|problem| Refusal::Query(problem.to_string()))
+    }
+
+    /// Is this one of those that `?q=` asks for?
+    fn seeks(&self, name: &str) -> bool {
+        name.to_lowercase().contains(&self.visitor.asked("q").to_lowercase())
     }
 
     fn is_operator(&self) -> bool {
@@ -364,16 +389,16 @@ impl Request {
         });
         let new_password = match found {
             Ok(hash) => hash,
-            Err(refusal) => return self.refuse(database, refusal),
+            Err(refusal) => return self.refuse(office, refusal),
         };
         let outcome = match self.route.work {
             Work::Show(show) => database.attempt_read(|it| {
-                let mut desk = self.enter(it, false)?;
+                let mut desk = self.enter(office, it, false)?;
                 let page = show(&mut desk)?;
                 Ok((Next::Page(page), desk.account))
             }),
             Work::Change(change, _) => database.attempt(&[Part::Hosts], |it| {
-                let mut desk = Desk { new_password, ..self.enter(it, false)? };
+                let mut desk = Desk { new_password, ..self.enter(office, it, false)? };
                 let next = change(&mut desk)?;
                 Ok((next, desk.account))
             }),
@@ -383,7 +408,7 @@ impl Request {
                 self.note_use(database);
                 self.reply(StatusCode::OK, next, &account)
             }
-            Err(refusal) => self.refuse(database, refusal),
+            Err(refusal) => self.refuse(office, refusal),
         }
     }
 
@@ -410,15 +435,15 @@ impl Request {
     }
 
     /// Shows the page of a form again, with what is wrong and all that was typed.
-    fn refuse(&self, database: &Database, refusal: Refusal) -> Result<Reply, PageError> {
+    fn refuse(&self, office: &Office, refusal: Refusal) -> Result<Reply, PageError> {
         let (Refusal::Bad(why), Work::Change(_, show)) = (&refusal, &self.route.work) else {
             return match refusal {
                 Refusal::SignIn => Ok(Reply::Invite),
                 other => Err(other.into()),
             };
         };
-        let outcome = database.attempt_read(|it| {
-            let mut desk = self.enter(it, true)?;
+        let outcome = office.database.attempt_read(|it| {
+            let mut desk = self.enter(office, it, true)?;
             let page = show(&mut desk)?;
             Ok((Page { refused: Some(why.clone()), ..page }, desk.account))
         });
@@ -427,7 +452,12 @@ impl Request {
     }
 
     /// Who asks, and may they?
-    fn enter<'a>(&'a self, connection: &'a mut Connection, refused: bool) -> Result<Desk<'a>, Refusal> {
+    fn enter<'a>(
+        &'a self,
+        office: &'a Office,
+        connection: &'a mut Connection,
+        refused: bool,
+    ) -> Result<Desk<'a>, Refusal> {
         let now: Time = jiff::Timestamp::now().into();
         let hash = secret::hash(&self.session);
         let account = database::account::find_session(connection, hash, now)?.ok_or(Refusal::SignIn)?;
@@ -445,6 +475,7 @@ impl Request {
             form: &self.form,
             visitor: &self.visitor,
             current: &self.current,
+            office,
             refused,
             new_password: None,
             now,

@@ -44,10 +44,11 @@ use actix_web::{
     middleware::from_fn,
     web::{self, Data},
 };
+use jiff::SignedDuration;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 
 pub use api::openapi;
-pub use config::{AccountsConfig, Config, FallbackConfig, ForwardedHeader, ListenConfig};
+pub use config::{AccountsConfig, Config, FallbackConfig, ForwardedHeader, ListenConfig, SeenConfig};
 pub use desk::{
     Access, DeskRoute, api::list_operations as list_api_operations, list_routes as list_desk_routes,
 };
@@ -101,6 +102,8 @@ pub struct Settings {
     pub publish: PublishRules,
     /// `[statistics]`
     pub statistics: StatisticsConfig,
+    /// What operators see of all of it.
+    pub seen: SeenConfig,
     /// Dice: makes the repeat memory unforeseeable.
     pub seed: u64,
 }
@@ -206,7 +209,8 @@ pub async fn serve(
     let oidc = desk::Oidc::new(&settings.accounts.oidc)?;
     let provider = oidc.as_ref().map(|it| it.name().to_owned()).unwrap_or_default();
     let accounts = &settings.accounts;
-    let office = accounts.sign_in.then(|| desk::Office::new(database.clone(), accounts.sign_up, oidc));
+    let seen = settings.seen;
+    let office = accounts.sign_in.then(|| desk::Office::new(database.clone(), accounts.sign_up, oidc, seen));
     let office = office.map(Data::new);
     let mut state =
         State::new(config, &settings.endpoints, fallback, geoip, settings.publish, settings.seed, current);
@@ -223,7 +227,7 @@ pub async fn serve(
     let management = start_management(management, state.clone(), recorder, settings.statistics)?;
     let (refused, refusal) = tokio::sync::oneshot::channel();
     let (stop_notes, note_keeper) =
-        start_note_keeper(database.clone(), state.clone(), settings.seed.cast_signed());
+        start_note_keeper(database.clone(), state.clone(), settings.seed.cast_signed(), accounts.log);
     let (stop_refresh, refresher) = start_refresher(database, store, state, certificates, refused);
     started(&addresses);
     if let Err(error) = sd_notify::notify(&[sd_notify::NotifyState::Ready]) {
@@ -503,9 +507,10 @@ fn start_note_keeper(
     database: Arc<Database>,
     state: Data<State>,
     server: i64,
+    log: SignedDuration,
 ) -> (mpsc::Sender<()>, std::thread::JoinHandle<()>) {
     let (stop, stopped) = mpsc::channel();
-    (stop, std::thread::spawn(move || state.notes.keep(&database, server, &stopped)))
+    (stop, std::thread::spawn(move || state.notes.keep(&database, server, log, &stopped)))
 }
 
 /// Waits for whatever ends first, then lets running requests end.

@@ -12,14 +12,14 @@ use std::{
 };
 
 use arc_swap::ArcSwapOption;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::{
     experience::Experiences,
     statistics::{Pending, Tally, Watched},
 };
 use crate::{
-    database::{self, Connection, Database, demand, experience, probe, suspicion},
+    database::{self, Connection, Database, Time, audit, demand, experience, probe, suspicion},
     mirror::HostCategoryUrlId,
     mirrorlist::{Client, Offer},
 };
@@ -32,6 +32,9 @@ const COUNTS: u32 = 10;
 
 /// So many times of these, it is looked what all servers counted together.
 const WATCH: u32 = 60;
+
+/// So many entries of the log of changes are removed at once, when they are too old.
+const CUT: i64 = 1_000;
 
 /// So many URLs are told apart (512 KiB). Rows are numbered one after another, so two share a place only
 /// when there are more; then one of them counts as idle.
@@ -182,8 +185,8 @@ impl Notes {
     }
 
     /// Stores notes until told to stop, and what was counted once more then. A fault is logged when it comes and
-    /// when it goes. The server's number tells its counts from those of others.
-    pub(super) fn keep(&self, database: &Database, server: i64, stop: &Receiver<()>) {
+    /// when it goes. The server's number tells its counts from those of others. The log of changes is kept so long.
+    pub(super) fn keep(&self, database: &Database, server: i64, log: SignedDuration, stop: &Receiver<()>) {
         let (mut is_failing, mut told, mut pending) = (false, Told::default(), Pending::default());
         for turn in 1u32.. {
             let is_last = stop.recv_timeout(STORE) != Err(RecvTimeoutError::Timeout);
@@ -195,7 +198,11 @@ impl Notes {
             } else {
                 Ok(())
             };
-            let watch = if turn % WATCH == 1 { self.watch(database) } else { Ok(()) };
+            let watch = if turn % WATCH == 1 {
+                self.watch(database).and(cut_log(database, Time::from(Timestamp::now() - log)))
+            } else {
+                Ok(())
+            };
             match self.store(database, &mut told).and(counts).and(watch) {
                 Err(error) if !is_failing => {
                     tracing::warn!(%error, "where clients are sent cannot be stored, and is dropped; counts wait");
@@ -212,6 +219,15 @@ impl Notes {
             }
         }
     }
+}
+
+/// Removes some of what was changed before then from the log. Nobody waits for a writer when there is nothing.
+fn cut_log(database: &Database, then: Time) -> Result<(), database::Error> {
+    if database.read(|it| audit::has_before(it, then))? {
+        let count = database.write_log(|it| audit::cut(it, then, CUT))?;
+        tracing::info!(count, "removed what is too old from the log of changes");
+    }
+    Ok(())
 }
 
 /// Which blobs were stored lately as asked for.

@@ -35,6 +35,7 @@ use crate::{
     database,
     mirrorlist::{Hosts, Missing},
 };
+use mirror::Found;
 pub(super) use {figures::Figures, mirror::Crawls, overview::OverviewCache};
 
 /// Nothing but our own style sheet, and forms that lead back to us.

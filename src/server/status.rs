@@ -12,6 +12,7 @@ use actix_web::{
 };
 use jiff::{SignedDuration, Timestamp};
 use metrics_exporter_prometheus::PrometheusHandle;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{
@@ -36,12 +37,12 @@ pub(super) fn routes(config: &mut ServiceConfig) {
 }
 
 /// A part of the snapshot.
-#[derive(Serialize)]
-struct Part {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Part {
     /// Its generation in the database.
     generation: i64,
     /// Seconds since it was last known to be what the database has.
-    age_seconds: u64,
+    pub(super) age_seconds: u64,
 }
 
 #[derive(Serialize)]
@@ -54,11 +55,11 @@ struct Readiness {
 }
 
 /// Is it kept known which mirrors answer?
-#[derive(Serialize)]
-struct Probe {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Probe {
     /// `alive`; `silent`: no heartbeat for 5 minutes, hosts are offered by what was known then; `unknown`:
     /// none was ever seen.
-    state: &'static str,
+    pub(super) state: &'static str,
     /// Seconds since the last heartbeat.
     age_seconds: Option<u64>,
 }
@@ -75,8 +76,8 @@ impl Probe {
         Self { state, age_seconds: age.map(|it| it.unsigned_abs().as_secs()) }
     }
 
-    fn of(state: &State) -> Self {
-        Self::new(state.current().heartbeat.map(Timestamp::from), Timestamp::now())
+    pub(super) fn of(current: &Current) -> Self {
+        Self::new(current.heartbeat.map(Timestamp::from), Timestamp::now())
     }
 }
 
@@ -93,9 +94,9 @@ async fn ready(state: Data<State>) -> impl Responder {
     let current = state.current();
     let readiness = Readiness {
         ready: true,
-        parts: parts(&state),
-        database: current.database_fault().map_or_else(|| "up".to_owned(), |it| format!("down: {it}")),
-        probe: Probe::of(&state),
+        parts: parts(&current),
+        database: tell_database(&current),
+        probe: Probe::of(&current),
         geoip: Geoip {
             default: state.geoip.is_default(),
             built: state.geoip.built().map(|it| it.to_string()),
@@ -104,8 +105,12 @@ async fn ready(state: Data<State>) -> impl Responder {
     HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-store")).json(readiness)
 }
 
-fn parts(state: &State) -> BTreeMap<&'static str, Part> {
-    let current = state.current();
+/// `up`, or `down` and why.
+pub(super) fn tell_database(current: &Current) -> String {
+    current.database_fault().map_or_else(|| "up".to_owned(), |it| format!("down: {it}"))
+}
+
+pub(super) fn parts(current: &Current) -> BTreeMap<&'static str, Part> {
     let snapshot = &current.snapshot;
     let generations = [
         ("content", snapshot.content.rows().generation),
@@ -122,14 +127,14 @@ async fn render_metrics(
     recorder: Data<PrometheusHandle>,
     statistics: Data<StatisticsConfig>,
 ) -> impl Responder {
-    for (name, part) in parts(&state) {
+    let current = state.current();
+    for (name, part) in parts(&current) {
         metrics::gauge!("portolan_snapshot_age_seconds", "part" => name).set(part.age_seconds as f64);
         metrics::gauge!("portolan_snapshot_generation", "part" => name).set(part.generation as f64);
     }
-    if let Some(age) = Probe::of(&state).age_seconds {
+    if let Some(age) = Probe::of(&current).age_seconds {
         metrics::gauge!("portolan_probe_heartbeat_age_seconds").set(age as f64);
     }
-    let current = state.current();
     let up = if current.database_fault().is_none() { 1.0 } else { 0.0 };
     metrics::gauge!("portolan_database_up").set(up);
     render_watched(&state, &current, &statistics);

@@ -6,7 +6,7 @@ use portolan::{
     database::{
         Connection, Part,
         account::{self, NewAccount},
-        approval, audit, host, host_category, host_netblock, host_token, secret,
+        approval, audit, host, host_category, host_netblock, host_token, secret, site,
     },
     mirror::{Role, capture::Wish},
     server::list_desk_routes,
@@ -15,25 +15,26 @@ use reqwest::Method;
 
 use crate::{
     http::Answer,
+    rest::Program,
     status::{SOON, unreachable, wait},
-    world::{Server, World, on_both, settings},
+    world::{ENGINES, Server, World, on_both, on_both_with, settings},
 };
 
-const PASSWORD: &str = "correct horse battery";
+pub(crate) const PASSWORD: &str = "correct horse battery";
 
 /// A person at a browser: keeps its cookie, and sends forms as browsers do.
-struct Person<'a> {
+pub(crate) struct Person<'a> {
     world: &'a World,
     cookie: RefCell<String>,
 }
 
 impl<'a> Person<'a> {
-    fn new(world: &'a World) -> Self {
+    pub(crate) fn new(world: &'a World) -> Self {
         Self { world, cookie: RefCell::default() }
     }
 
     /// Who is signed in.
-    fn signed_in(world: &'a World, name: &str) -> Self {
+    pub(crate) fn signed_in(world: &'a World, name: &str) -> Self {
         let person = Self::new(world);
         let answer = person.fill("/sign-in", &[("name", name), ("password", PASSWORD)]);
         assert_eq!((answer.status, answer.header("location")), (303, "/desk"), "{}", answer.text());
@@ -52,22 +53,22 @@ impl<'a> Person<'a> {
         answer
     }
 
-    fn get(&self, path: &str) -> Answer {
+    pub(crate) fn get(&self, path: &str) -> Answer {
         self.send(Method::GET, path, &[], "")
     }
 
     /// Sends a form without a seal, from our own page.
-    fn fill(&self, path: &str, fields: &[(&str, &str)]) -> Answer {
+    pub(crate) fn fill(&self, path: &str, fields: &[(&str, &str)]) -> Answer {
         self.send(Method::POST, path, &[("origin", &self.world.http.url)], &encode(fields))
     }
 
     /// Sends a form of the desk.
-    fn post(&self, path: &str, fields: &[(&str, &str)]) -> Answer {
+    pub(crate) fn post(&self, path: &str, fields: &[(&str, &str)]) -> Answer {
         let seal = self.seal();
         self.fill(path, &[fields, &[("seal", &seal)]].concat())
     }
 
-    fn seal(&self) -> String {
+    pub(crate) fn seal(&self) -> String {
         let page = self.get("/desk/account");
         let text = page.text().split_once("name=\"seal\" value=\"").map(|it| it.1).unwrap_or_default();
         text.split('"').next().unwrap_or_default().to_owned()
@@ -75,7 +76,7 @@ impl<'a> Person<'a> {
 
     /// Sends a form that must be taken, and gives the path that follows.
     #[track_caller]
-    fn done(&self, path: &str, fields: &[(&str, &str)]) -> String {
+    pub(crate) fn done(&self, path: &str, fields: &[(&str, &str)]) -> String {
         let answer = self.post(path, fields);
         assert_eq!(answer.status, 303, "{path}: {}", answer.text());
         let next = answer.header("location").to_owned();
@@ -174,7 +175,9 @@ const MATRIX: &[(&str, &str, [u16; 5])] = &[
     ("GET", "/desk/accounts", [303, 403, 403, 403, 200]),
     ("GET", "/desk/accounts/{item}", [303, 403, 403, 403, 200]),
     ("POST", "/desk/accounts/{item}", [303, 403, 403, 403, 422]),
+    ("POST", "/desk/account-tokens/{item}/remove", [303, 403, 403, 403, 422]),
     ("GET", "/desk/log", [303, 403, 403, 403, 200]),
+    ("GET", "/desk/settings", [303, 403, 403, 403, 200]),
     ("GET", "/desk/withdrawals", [303, 403, 403, 403, 200]),
     ("POST", "/desk/withdrawals", [303, 403, 403, 403, 422]),
     ("POST", "/desk/withdrawals/{item}/remove", [303, 403, 403, 403, 422]),
@@ -457,9 +460,17 @@ fn markup_is_never_more_than_text() {
         for path in [&*host_path, &site_path, "/desk", "/desk/account"] {
             check(&ann.get(path));
         }
-        for path in
-            ["/desk/all", "/desk/look", "/desk/log", "/desk/accounts", "/desk/withdrawals", "/desk/approvals"]
-        {
+        for path in [
+            "/desk/all",
+            "/desk/look",
+            "/desk/log",
+            "/desk/accounts",
+            "/desk/accounts/ann",
+            "/desk/withdrawals",
+            "/desk/approvals",
+            "/desk/settings",
+            "/desk/all?q=%3Cscript%3E",
+        ] {
             check(&opa.get(path));
         }
         assert!(opa.get("/desk/log").text().contains("&#60;script&#62;"));
@@ -579,6 +590,207 @@ fn an_account_takes_its_data_away_and_is_erased() {
         let own = opa.refused("/desk/accounts/opa", &[("role", "reader"), ("active", "on")]);
         assert!(own.text().contains("Another operator"), "{}", own.text());
     });
+}
+
+#[test]
+fn what_is_too_old_goes_from_the_log_of_changes() {
+    for engine in ENGINES {
+        let World { server, database, folder, .. } = World::new(engine, |_| {});
+        drop(server);
+        let days_ago =
+            |days: i64| (jiff::Timestamp::now() - jiff::SignedDuration::from_hours(days * 24)).into();
+        let note = |it: &mut Connection| {
+            let host = audit::Subject::Host(host::list(it)?[0].id);
+            [32, 31, 29].iter().try_for_each(|days| audit::note_new(it, "ann", host, days_ago(*days)))
+        };
+        database.write_log(note).unwrap();
+        let mut settings = settings(folder.path());
+        settings.accounts.log = jiff::SignedDuration::from_hours(30 * 24);
+        let _server = Server::start(settings, database.clone()).unwrap();
+        let list = || database.read(|it| audit::list(it, &audit::Filter::default(), 9)).unwrap();
+        let took = wait(std::time::Duration::from_secs(20), "cut", || list().len() == 1);
+        println!("on {engine} it was cut after {took:?}");
+        assert!(list()[0].happened_at > days_ago(30));
+    }
+}
+
+/// What stands in the first column of all parts of a list, by its links to the next.
+fn follow(person: &Person<'_>, path: &str) -> Vec<String> {
+    let (mut found, mut next) = (Vec::new(), path.to_owned());
+    for _ in 0..20 {
+        let page = person.get(&next);
+        assert_eq!(page.status, 200, "{next}: {}", page.text());
+        let rows: Vec<_> = page.text().split("<tr><td>").skip(1).collect();
+        assert!(rows.len() <= 100, "{next}: {} rows", rows.len());
+        let name = |row: &&str| {
+            let cell = row.split("</td>").next().unwrap().trim();
+            cell.split_once("\">").map_or(cell, |it| it.1.split('<').next().unwrap()).to_owned()
+        };
+        found.extend(rows.iter().map(name));
+        let is_part = next.contains("after=");
+        assert_eq!(page.text().contains(">From the beginning</a>"), is_part, "{next}");
+        match page.text().split("\">More</a>").next().filter(|it| it.len() < page.text().len()) {
+            Some(before) => next = before.rsplit("href=\"").next().unwrap().replace("&#38;", "&"),
+            None => return found,
+        }
+    }
+    panic!("{path} has no end");
+}
+
+#[test]
+fn no_page_of_operators_is_longer_than_people_read() {
+    on_both(|world| {
+        const MANY: usize = 250;
+        world.add_account("opa", Role::Operator, None);
+        let opa = Person::signed_in(world, "opa");
+        let now = jiff::Timestamp::now().into();
+        let add = |it: &mut Connection| {
+            for number in 0..MANY {
+                let name = format!("many{number:03}");
+                let new = NewAccount {
+                    name: name.parse().unwrap(),
+                    mail: format!("{name}@example.org"),
+                    password: None,
+                    role: Role::Reader,
+                    created_at: now,
+                };
+                account::insert(it, &new)?;
+                let site = site::NewSite {
+                    name: name.parse().unwrap(),
+                    org_url: None,
+                    private: false,
+                    created_at: now,
+                };
+                let site = site::insert(it, &site)?;
+                host::insert(
+                    it,
+                    &host::NewHost { site_id: site.id, ..new_host(&format!("{name}.example"), now) },
+                )?;
+            }
+            Ok(())
+        };
+        world.database.write(Part::Hosts, add).unwrap();
+        let names = |end: &str| -> BTreeSet<_> { (0..MANY).map(|it| format!("many{it:03}{end}")).collect() };
+        for (path, expected) in
+            [("/desk/all", names("")), ("/desk/look", names(".example")), ("/desk/accounts", names(""))]
+        {
+            let found = follow(&opa, path);
+            assert!(found.is_sorted(), "{path}");
+            let found: BTreeSet<_> = found.into_iter().filter(|it| it.starts_with("many")).collect();
+            assert_eq!(found, expected, "{path}");
+            let few = follow(&opa, &format!("{path}?q=MANY12"));
+            assert_eq!(few.len(), 10, "{path}: {few:?}");
+            assert!(follow(&opa, &format!("{path}?limit=9&q=many12")).len() == 10);
+            assert_eq!(opa.get(&format!("{path}?limit=0")).status, 400);
+        }
+        assert_eq!(follow(&opa, "/desk/accounts?q=many120@"), ["many120"], "by mail");
+        assert_eq!(follow(&opa, "/desk/all?q=many120.ex"), ["many120"], "by a host");
+    });
+}
+
+fn new_host(name: &str, created_at: portolan::database::Time) -> host::NewHost {
+    host::NewHost {
+        site_id: portolan::mirror::SiteId(0),
+        name: name.parse().unwrap(),
+        country: None,
+        latitude: None,
+        longitude: None,
+        asn: None,
+        asn_clients: true,
+        bandwidth: None,
+        private: false,
+        contacts: String::new(),
+        kind: portolan::mirror::HostKind::Static,
+        client_share: None,
+        daily_bytes: None,
+        max_file_size: None,
+        comment: String::new(),
+        created_at,
+    }
+}
+
+#[test]
+fn operators_see_whose_tokens_there_are_and_take_them_away() {
+    on_both(|world| {
+        world.add_account("ann", Role::MirrorAdmin, Some("a"));
+        world.add_account("opa", Role::Operator, None);
+        let (ann, opa) = (Person::signed_in(world, "ann"), Person::signed_in(world, "opa"));
+        assert!(opa.get("/desk/accounts/ann").text().contains("It has none."));
+        let new = [("name", "ci of ann"), ("scopes", "read mirrors"), ("host", "a"), ("days", "30")];
+        let made = ann.post("/desk/account/tokens", &new);
+        let token = made.text().split("<code>").nth(1).unwrap().split('<').next().unwrap().to_owned();
+        let bearer = format!("Bearer {token}");
+        let path = format!("/api/v1/hosts/{}", world.host_row("a").id.0);
+        let ask = || world.http.get(&path, &[("authorization", &bearer)]).status;
+        assert_eq!(ask(), 200);
+        let page = opa.get("/desk/accounts/ann");
+        for part in ["ci of ann", "read mirrors", "<td>a</td>", "It is linked with nobody."] {
+            assert!(page.text().contains(part), "{part} is not in {}", page.text());
+        }
+        assert!(!page.text().contains(&token));
+        let form = page.text().split("/desk/account-tokens/").nth(1).unwrap();
+        let path = format!("/desk/account-tokens/{}", form.split('"').next().unwrap());
+        assert_eq!(ann.post(&path, &[]).status, 403);
+        assert_eq!(opa.done(&path, &[]), "/desk/accounts/ann");
+        assert_eq!(ask(), 401, "of no use at once");
+        assert_eq!(opa.post(&path, &[]).status, 404, "it is gone");
+        let log = world.database.read(|it| audit::list(it, &audit::Filter::default(), 2)).unwrap();
+        let told: Vec<_> = log
+            .iter()
+            .map(|it| (&*it.actor, it.before_change.as_deref(), it.after_change.as_deref()))
+            .collect();
+        let tokens = Some(r#"{"tokens":["ci of ann: read mirrors for a"]}"#);
+        let none = Some(r#"{"tokens":[]}"#);
+        assert_eq!(told, [("opa", tokens, none), ("ann", none, tokens)], "{log:#?}");
+        assert!(!format!("{log:?}").contains(&token));
+    });
+}
+
+#[test]
+fn operators_see_how_the_server_is_set_up_and_no_secret() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("portolan.toml");
+    let text = r#"
+        [database]
+        url = "postgres://portolan:s3cr3t@db.example/portolan"
+        [origin]
+        url = "https://origin.example"
+        username = "s3cr3t"
+        password = "s3cr3t"
+        [hooks]
+        token = "s3cr3t-s3cr3t-s3cr3t"
+        [bus]
+        url = "amqps://s3cr3t:s3cr3t@bus.example/s3cr3t"
+        [notice]
+        mail_server = "smtps://s3cr3t:s3cr3t@mail.example"
+        webhook = "https://hook.example/services/s3cr3t"
+        [[listen]]
+        address = "127.0.0.1:5000"
+    "#;
+    std::fs::write(&path, text).unwrap();
+    let config = portolan::config::Config::load(Some(&path), |_| None).unwrap();
+    on_both_with(
+        |settings| settings.seen = config.seen(),
+        |world| {
+            world.add_account("opa", Role::Operator, None);
+            let opa = Person::signed_in(world, "opa");
+            let page = opa.get("/desk/settings");
+            let api = Program::with(world, "opa", "operator").get("/settings");
+            for answer in [page.text(), &api.to_string()] {
+                assert!(!answer.contains("s3cr3t"), "{answer}");
+                for part in [env!("CARGO_PKG_VERSION"), path.to_str().unwrap(), "db.example", "(hidden)"] {
+                    assert!(answer.contains(part), "{part} is not in {answer}");
+                }
+            }
+            for part in
+                ["<td>[[listen]] 1</td><td>address</td>", "content 0 seconds", "<td>repeat.window</td>"]
+            {
+                assert!(page.text().contains(part), "{part} is not in {}", page.text());
+            }
+            assert_eq!((&api["database"], &api["settings"]["serve"]["workers"]), (&"up".into(), &0.into()));
+            assert!(api["parts"]["hosts"]["age_seconds"].as_u64() < Some(60), "{api}");
+        },
+    );
 }
 
 #[test]

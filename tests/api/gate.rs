@@ -158,6 +158,17 @@ fn a_tag_that_moved_waits_for_hosts_and_may_be_published_at_once() {
         for part in [">fedora:41</a>", "<td>0 of 2</td>", &new.digest.to_string()] {
             assert!(row.contains(part), "{part} is not in {waiting}");
         }
+        let api = world.http.get("/api/v1/categories", &[]).json()[0]["waiting"][0].clone();
+        assert_eq!(
+            (&api["image"], &api["holders"], &api["needed"]),
+            (&"fedora:41".into(), &0.into(), &2.into())
+        );
+        assert_eq!(
+            (&api["former"], &api["newest"]),
+            (&former.clone().into(), &new.digest.to_string().into())
+        );
+        let image = world.http.get("/api/v1/image?image=fedora:41", &[]).json();
+        assert_eq!((&image["digest"], &image["waiting"]), (&api["former"], &api["newest"]));
         let accept = [("accept", "application/metalink4+xml")];
         let metalink = world.http.get("/v2/fedora/manifests/41", &accept);
         assert!(metalink.text().contains(&former["sha256:".len()..]), "{}", metalink.text());

@@ -9,9 +9,11 @@ mod http;
 mod input;
 mod large;
 mod load;
+mod lost;
 mod mirrormanager;
 mod mirrors;
 mod monitoring;
+mod newcomer;
 #[cfg(feature = "oidc")]
 mod oidc;
 mod pages;

@@ -25,7 +25,7 @@ use crate::{
 const ALL: &str = "read mirrors account operator";
 
 /// A program with a token.
-struct Program<'a> {
+pub(crate) struct Program<'a> {
     world: &'a World,
     token: String,
 }
@@ -57,12 +57,17 @@ impl<'a> Program<'a> {
     }
 
     /// Of a new account.
-    fn of(world: &'a World, account: &str, role: Role, host: Option<&str>) -> Self {
+    pub(crate) fn of(world: &'a World, account: &str, role: Role, host: Option<&str>) -> Self {
         world.add_account(account, role, host);
         Self::new(world, account, ALL, None, SignedDuration::from_hours(1))
     }
 
-    fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+    /// Of an account that is there, for an hour.
+    pub(crate) fn with(world: &'a World, account: &str, scopes: &str) -> Self {
+        Self::new(world, account, scopes, None, SignedDuration::from_hours(1))
+    }
+
+    pub(crate) fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
         let bearer = format!("Bearer {}", self.token);
         let mut all = vec![("content-type", "application/json")];
         if !self.token.is_empty() {
@@ -73,7 +78,7 @@ impl<'a> Program<'a> {
     }
 
     #[track_caller]
-    fn get(&self, path: &str) -> Value {
+    pub(crate) fn get(&self, path: &str) -> Value {
         let answer = self.send("GET", path, &[], "");
         assert_eq!(answer.status, 200, "{path}: {}", answer.text());
         answer.json()
@@ -81,7 +86,7 @@ impl<'a> Program<'a> {
 
     /// Sends a change that must be taken by this status.
     #[track_caller]
-    fn done(&self, status: u16, method: &str, path: &str, body: Value) -> Value {
+    pub(crate) fn done(&self, status: u16, method: &str, path: &str, body: Value) -> Value {
         let body = if body.is_null() { String::new() } else { body.to_string() };
         let answer = self.send(method, path, &[], &body);
         assert_eq!(answer.status, status, "{method} {path}: {}", answer.text());
@@ -97,7 +102,7 @@ impl<'a> Program<'a> {
 }
 
 #[track_caller]
-fn problem(answer: &Answer, status: u16) -> String {
+pub(crate) fn problem(answer: &Answer, status: u16) -> String {
     assert_eq!(answer.status, status, "{}", answer.text());
     assert_eq!(answer.header("content-type"), "application/problem+json");
     let problem = answer.json();
@@ -155,6 +160,10 @@ const MATRIX: &[(&str, &str, [u16; 5])] = &[
     ("GET", "/accounts", [401, 403, 403, 403, 200]),
     ("GET", "/accounts/{item}", [401, 403, 403, 403, 200]),
     ("PATCH", "/accounts/{item}", [401, 403, 403, 403, 422]),
+    ("GET", "/accounts/{item}/tokens", [401, 403, 403, 403, 200]),
+    ("GET", "/accounts/{item}/identities", [401, 403, 403, 403, 200]),
+    ("DELETE", "/account-tokens/{item}", [401, 403, 403, 403, 422]),
+    ("GET", "/settings", [401, 403, 403, 403, 200]),
     ("GET", "/log", [401, 403, 403, 403, 200]),
     ("GET", "/withdrawals", [401, 403, 403, 403, 200]),
     ("POST", "/withdrawals", [401, 403, 403, 403, 422]),
@@ -234,8 +243,14 @@ fn a_program_keeps_a_mirror_as_its_admin_would() {
         let patch = |version: &str| ann.send("PATCH", &path, &[("if-match", version)], &patch);
         let foreign = problem(&patch("\"other\""), 412);
         assert!(foreign.contains("changed since"), "{foreign}");
-        assert_eq!(patch(&version).status, 200);
+        let patched = patch(&version);
+        assert_eq!(patched.status, 200);
         problem(&patch(&version), 412);
+        // Who edits on need not read in between: the answer has the new version.
+        let version = patched.header("etag");
+        assert_eq!(version, ann.send("GET", &path, &[], "").header("etag"));
+        let again = ann.send("PATCH", &path, &[("if-match", version)], r#"{"comment": "twice"}"#);
+        assert_eq!(again.status, 200, "{}", again.text());
         let host = ann.get(&path);
         for (field, value) in [
             ("country", json!("UA")),
@@ -408,7 +423,16 @@ fn what_is_sent_is_checked_before_anything_is_done() {
         problem(&put, 405);
         assert_eq!(put.header("allow"), "GET, PATCH, DELETE");
         ann.refused(404, "GET", "/no/such/path", "");
-        ann.refused(422, "GET", "/hosts?limit=0", "");
+        for path in [
+            "/hosts?limit=0",
+            "/hosts?limit=501",
+            "/sites?limit=x",
+            "/mirrors?limit=0",
+            "/account/export?limit=x",
+        ] {
+            let why = ann.refused(400, "GET", path, "");
+            assert_eq!(why, "The limit is a number from 1 to 500.", "{path}");
+        }
         assert_eq!(world.http.send(Method::POST, "/api/v1/mirrors", &[]).status, 405);
         // A browser's session is none here: no other site can make it send something.
         let cookie = world.http.get("/api/v1/account", &[("cookie", "__Host-portolan=0")]);
@@ -457,7 +481,22 @@ fn operators_see_and_do_everything() {
         assert_eq!(opa.get("/withdrawals")["items"][0]["digest"], digest);
         opa.done(200, "DELETE", &format!("/withdrawals/{digest}"), Value::Null);
         assert_eq!(opa.get("/withdrawals")["items"], json!([]));
-        assert!(opa.get("/look")["items"].to_string().contains("reasons"));
+        opa.done(201, "POST", &format!("/sites/{id}/hosts"), json!({ "name": "new.example" }));
+        let look = opa.get("/look");
+        assert_eq!(look["items"][0]["name"], "new.example", "{look}");
+        assert!(look["items"][0]["reasons"][0].as_str().unwrap().starts_with("new: added"), "{look}");
+        assert_eq!(opa.get("/accounts?q=AN")["items"].as_array().unwrap().len(), 1);
+        Program::with(world, "ann", "read");
+        let tokens = opa.get("/accounts/ann/tokens");
+        assert_eq!(
+            (&tokens[0]["name"], &tokens[0]["scopes"]),
+            (&json!("test"), &json!(ALL.split(' ').collect::<Vec<_>>()))
+        );
+        let id = tokens[1]["id"].as_i64().unwrap();
+        opa.done(200, "DELETE", &format!("/account-tokens/{id}"), Value::Null);
+        opa.refused(404, "DELETE", &format!("/account-tokens/{id}"), "");
+        assert_eq!(opa.get("/accounts/ann/tokens").as_array().unwrap().len(), 1);
+        assert_eq!(opa.get("/accounts/ann/identities"), json!([]));
         // The own account goes, and with it its tokens.
         let ann = Program::new(world, "ann", ALL, None, SignedDuration::from_hours(1));
         let kept = ann.get("/account/export");
@@ -487,6 +526,13 @@ fn everybody_sees_what_pages_show() {
             "{a}"
         );
         assert_eq!(nobody.get("/mirrors?q=a&standing=fresh&limit=1")["items"][0], a);
+        let crawl = nobody.get("/mirrors/a/crawl");
+        assert_eq!(
+            (&crawl["verdicts"][0]["category"], &crawl["crawls"][0]["state"], &crawl["repairs"]),
+            (&json!("fedora"), &json!("up-to-date"), &json!([])),
+            "{crawl}"
+        );
+        nobody.refused(404, "GET", "/mirrors/secret/crawl", "");
         let names = nobody.get("/mirror-names");
         assert!(names["names"].as_array().unwrap().contains(&json!("a.example")), "{names}");
         assert_eq!(nobody.get("/categories")[0]["name"], "fedora");

@@ -84,10 +84,16 @@ pub(crate) fn on_both_with(change: impl Fn(&mut Settings), story: impl Fn(&World
 impl World {
     pub(crate) fn new(engine: &str, change: impl Fn(&mut Settings)) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let database = open(&match engine {
+        let url = match engine {
             "sqlite" => format!("sqlite:{}/test.db", folder.path().display()),
             _ => postgres::new_database(),
-        });
+        };
+        Self::over(&url, folder, change)
+    }
+
+    /// Over this database, which is empty.
+    pub(crate) fn over(url: &str, folder: TempDir, change: impl Fn(&mut Settings)) -> Self {
+        let database = open(url);
         database.migrate().unwrap();
         let images = fill_tree(folder.path());
         let summary = scanner::scan(&tree(folder.path()), &database, 64 * 1024).unwrap();
@@ -170,6 +176,7 @@ pub(crate) fn settings(folder: &Path) -> Settings {
         origin: None,
         publish: Default::default(),
         statistics: Default::default(),
+        seen: Default::default(),
         seed: 1,
     }
 }
@@ -287,6 +294,7 @@ fn add_host(
     held: &RoaringBitmap,
 ) {
     let now = Timestamp::now().into();
+    let known_for = SignedDuration::from_hours(30 * 24);
     let new = NewHost {
         site_id,
         name: name.parse().unwrap(),
@@ -303,7 +311,7 @@ fn add_host(
         daily_bytes: None,
         max_file_size: None,
         comment: String::new(),
-        created_at: now,
+        created_at: (Timestamp::now() - known_for).into(),
     };
     let scheme = if name == "a" { "https" } else { "http" };
     let urls = [format!("{scheme}://{name}.example/m").parse().unwrap()];

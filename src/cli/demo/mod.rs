@@ -103,6 +103,7 @@ fn settings(world: &World, port: u16) -> Settings {
         origin: None,
         publish: Default::default(),
         statistics: Default::default(),
+        seen: Default::default(),
         seed: seed(),
     }
 }

@@ -239,29 +239,49 @@ fn what_is_sent_tells_of_the_demand() {
     assert_eq!(find(Turn::Crowded), Some(others(0)));
 }
 
+const DAY: i64 = 24 * 60 * 60;
+
+/// The share of 5000 networks that are sent to host 1, at this moment.
+fn share_of_first(snapshot: &Snapshot, at: i64) -> f64 {
+    let policy = Policy::default();
+    let is_first = |network: u32| {
+        let address = std::net::Ipv4Addr::from(0x0a00_0000 + network * 256).to_string();
+        // Holdings stay fresh in this story.
+        let client = Client { at: at.min(NOW + 6 * DAY), ..client(snapshot, &address, &policy) };
+        rank(snapshot, &client, &WANTED)[0].host.id == HostId(1)
+    };
+    (0..5000).filter(|it| is_first(*it)).count() as f64 / 5000.0
+}
+
 #[test]
 fn a_new_host_earns_its_share_in_five_days() {
-    const DAY: i64 = 24 * 60 * 60;
-    assert_eq!(ramp(NOW, NOW), 0.05);
+    assert_eq!((ramp(NOW, NOW), ramp(NOW - DAY, NOW)), (0.05, 0.05));
     assert_eq!(ramp(NOW + 100, NOW), 0.05, "a clock that is behind");
     assert_eq!((ramp(NOW - 5 * DAY, NOW), ramp(0, NOW)), (1.0, 1.0));
-    assert!((ramp(NOW - DAY, NOW) - 0.24).abs() < 1e-9);
+    assert!((ramp(NOW - 3 * DAY, NOW) - 0.525).abs() < 1e-9);
     let mut new = host(1);
     new.clean_since = NOW;
-    let (snapshot, policy) = (snapshot(vec![new, host(2)]), Policy::default());
-    let share = |at: i64| {
-        let is_first = |network: u32| {
-            let address = std::net::Ipv4Addr::from(0x0a00_0000 + network * 256).to_string();
-            // Holdings stay fresh in this story.
-            let client = Client { at: at.min(NOW + 6 * DAY), ..client(&snapshot, &address, &policy) };
-            rank(&snapshot, &client, &WANTED)[0].host.id == HostId(1)
-        };
-        (0..5000).filter(|it| is_first(*it)).count() as f64 / 5000.0
-    };
-    let shares = [share(NOW), share(NOW + DAY), share(NOW + 3 * DAY), share(NOW + 5 * DAY)];
-    for (found, expected) in shares.iter().zip([0.05 / 1.05, 0.24 / 1.24, 0.62 / 1.62, 0.5]) {
+    let snapshot = snapshot(vec![new, host(2)]);
+    let shares = [0, 1, 3, 5].map(|days| share_of_first(&snapshot, NOW + days * DAY));
+    for (found, expected) in shares.iter().zip([0.025, 0.025, 0.2625, 0.5]) {
         assert!((found - expected).abs() < 0.03, "{shares:?}");
     }
+}
+
+#[test]
+fn a_new_host_gets_no_more_by_saying_that_it_is_large() {
+    let mut new = host(1);
+    (new.clean_since, new.bandwidth) = (NOW, Some(10_000));
+    let mut small = host(2);
+    small.bandwidth = Some(10);
+    let both = snapshot(vec![new.clone(), small.clone()]);
+    let shares = [0, DAY - 1, 3 * DAY, 5 * DAY].map(|after| share_of_first(&both, NOW + after));
+    for (found, expected) in shares.iter().zip([0.05, 0.05, 0.525, 1.0]) {
+        assert!((found - expected).abs() < 0.02, "{shares:?}");
+    }
+    // Nobody else in its country: those who are sent elsewhere would have to go far.
+    small.country = "FR".parse().ok();
+    assert_eq!(share_of_first(&snapshot(vec![new, small]), NOW), 1.0);
 }
 
 #[test]
@@ -407,7 +427,7 @@ fn any_host(id: i64) -> impl Strategy<Value = HostRow> {
         prop::option::of(prop::sample::select(vec!["192.0.2.0/24", "198.51.100.0/24", "0.0.0.0/1"]));
     let asn = prop::option::of(64500u32..64503);
     let peer = prop::option::of(64500u32..64503);
-    let kept = prop::sample::select(vec![ALL, ALL, 500, 10]);
+    let kept = prop::sample::select(vec![(ALL, 0), (ALL, NOW), (ALL, NOW - 3 * DAY), (500, 0), (10, NOW)]);
     let reach = prop::sample::select(vec![Reach::Up, Reach::Up, Reach::Unknown]);
     let kind = prop::sample::select(vec![HostKind::Static, HostKind::Static, HostKind::Cdn]);
     (country, netblock, asn, peer, any::<[bool; 6]>(), 1u32..20_000, kept, reach, kind).prop_map(
@@ -419,7 +439,8 @@ fn any_host(id: i64) -> impl Strategy<Value = HostRow> {
             host.peer_asns = peer.into_iter().collect();
             [host.private, host.asn_clients, host.user_active, host.admin_active, host.drained, _] = flags;
             host.countries_allowed = if flags[5] { vec!["FR".parse().unwrap()] } else { Vec::new() };
-            (host.bandwidth, host.kept, host.kind) = (Some(bandwidth), kept, kind);
+            (host.bandwidth, host.kind) = (Some(bandwidth), kind);
+            (host.kept, host.clean_since) = kept;
             let url = &mut host.categories[0].urls[0];
             (url.ipv4, url.ipv6) = (reach, Reach::Up);
             host
@@ -434,7 +455,7 @@ fn any_hosts() -> impl Strategy<Value = Vec<HostRow>> {
 /// The same by looking at every host and sorting all: slow, and too simple to be wrong.
 fn brute_force<'a>(snapshot: &'a Snapshot, client: &Client<'_>, wanted: &Wanted<'_>) -> Vec<Offer<'a>> {
     let asked = Asked::new(snapshot, client, wanted);
-    let [kept, question] = ["kept", wanted.repository].map(|it| question(client.network(), it));
+    let [crowd, question] = ["kept", wanted.repository].map(|it| question(client.network(), it));
     let mut offers: Vec<Offer<'_>> = Vec::new();
     for (class, group) in groups(snapshot, client) {
         let proven = offers.iter().filter(|it| it.turn == Turn::Proven).count();
@@ -445,7 +466,12 @@ fn brute_force<'a>(snapshot: &'a Snapshot, client: &Client<'_>, wanted: &Wanted<
         for candidate in group.iter().filter(|it| offers.iter().all(|offer| offer.host.id.0 != it.id)) {
             let Some(mut offer) = asked.offer(candidate.index, class) else { continue };
             (offer.score, offer.distance) = asked.score(candidate, draw(question, candidate.id));
-            let goes = class > Class::Asn && !stays(kept, candidate);
+            let earned = ramp(candidate.clean_since, client.at);
+            if draw(crowd, candidate.id) as f64 / DRAWS > earned {
+                offer.score += TOO_NEW;
+            }
+            let kept = f64::from(offer.host.kept) / f64::from(ALL);
+            let goes = class > Class::Asn && draw(crowd, candidate.id) as f64 / DRAWS > kept;
             if goes && offer.turn == Turn::Proven {
                 offer.turn = Turn::Crowded;
             }

@@ -15,11 +15,18 @@ pub(in crate::server) struct Entry {
     pub(in crate::server) body: Option<SchemaOf>,
     /// What comes back.
     pub(in crate::server) answer: SchemaOf,
+    /// In which form.
+    pub(in crate::server) media_type: &'static str,
     /// Who may: the token's scope and the lowest role of its account. `None`: everybody.
     pub(in crate::server) needs: Option<(Scope, Role)>,
     /// It takes `If-Match`.
-    pub(in crate::server) has_version: bool,
+    pub(in crate::server) takes_version: bool,
+    /// What it answers has a version: an `ETag`.
+    pub(in crate::server) gives_version: bool,
 }
+
+/// What nearly all answers are.
+pub(in crate::server) const JSON: &str = "application/json";
 
 /// Makes the schema of a type.
 pub(in crate::server) type SchemaOf = fn(&mut SchemaGenerator) -> Schema;

@@ -44,7 +44,7 @@ impl<'a> Paging<'a> {
             Some(_) => {
                 return Err(Problem::new(
                     StatusCode::BAD_REQUEST,
-                    format!("limit is a number from 1 to {MOST}."),
+                    format!("The limit is a number from 1 to {MOST}."),
                 ));
             }
         };
@@ -69,6 +69,14 @@ impl<'a> Paging<'a> {
         Listed { items, next: rest.peek().map(|_| self.link(&last)) }
     }
 
+    /// Where the list begins, if this is no beginning.
+    pub(in crate::server) fn first(&self) -> Option<String> {
+        let others = || self.query.iter().filter(|it| !["after", "done"].contains(&&*it.0));
+        let mut query = url::form_urlencoded::Serializer::new(String::new());
+        let mark = if others().next().is_some() { "?" } else { "" };
+        self.after.map(|_| format!("{}{mark}{}", self.path, query.extend_pairs(others()).finish()))
+    }
+
     /// How many are asked for.
     pub(in crate::server) fn limit(&self) -> usize {
         self.limit
@@ -81,7 +89,7 @@ impl<'a> Paging<'a> {
 
     /// Where the list goes on after this key.
     pub(in crate::server) fn link(&self, last: &str) -> String {
-        let others = self.query.iter().filter(|it| it.0 != "after");
+        let others = self.query.iter().filter(|it| it.0 != "after" && it.0 != "done");
         let mut query = url::form_urlencoded::Serializer::new(String::new());
         query.extend_pairs(others).append_pair("after", last);
         format!("{}?{}", self.path, query.finish())
@@ -107,6 +115,12 @@ mod tests {
             (vec!["a".into(), "b & b".into()], "/x?limit=2&q=%C3%A4&after=b+%26+b".into())
         );
         assert_eq!(cut(&[("limit", "2"), ("after", "b & b")], &all), (vec!["c".into(), "d".into()], None));
+        let first = |query: &[(&str, &str)]| {
+            let query: Vec<_> = query.iter().map(|it| (it.0.to_owned(), it.1.to_owned())).collect();
+            Paging::new("/x", &query).unwrap().first()
+        };
+        assert_eq!(first(&[("after", "b"), ("q", "ä")]), Some("/x?q=%C3%A4".into()));
+        assert_eq!((first(&[("after", "b")]), first(&[("q", "b")])), (Some("/x".into()), None));
         assert_eq!(cut(&[("after", "bb")], &all).0, ["c", "d"], "also after what is gone");
         assert_eq!(cut(&[], &all).0.len(), 4);
         for limit in ["0", "501", "-1", "x"] {

@@ -64,9 +64,16 @@ fn describe(entry: &Entry, generator: &mut SchemaGenerator) -> Value {
 
 /// What is sent back when it is done: at once, anew, or once an operator agrees.
 fn responses(entry: &Entry, generator: &mut SchemaGenerator) -> Value {
-    let content = json!({ "application/json": { "schema": (entry.answer)(generator) } });
+    let content = json!({ entry.media_type: { "schema": (entry.answer)(generator) } });
     let failed = json!({ "$ref": "#/components/responses/Problem" });
-    let done = |description: &str| json!({ "description": description, "content": content });
+    let done = |description: &str| {
+        let mut done = json!({ "description": description, "content": content });
+        if entry.gives_version {
+            let meaning = "the version, for `If-Match`";
+            done["headers"] = json!({ "ETag": { "description": meaning, "schema": { "type": "string" } } });
+        }
+        done
+    };
     match entry.method {
         "GET" => json!({ "200": done("What was asked for"), "default": failed }),
         "POST" => json!({
@@ -86,7 +93,7 @@ fn parameters(entry: &Entry) -> Vec<Value> {
     let in_query = entry.parameters.iter().map(
         |(name, meaning)| json!({ "name": name, "in": "query", "description": meaning, "schema": string }),
     );
-    let version = entry.has_version.then(|| {
+    let version = entry.takes_version.then(|| {
         let meaning = "the ETag that was shown: when it is another one by now, nothing is changed";
         json!({ "name": "If-Match", "in": "header", "description": meaning, "schema": string })
     });

@@ -44,6 +44,12 @@ impl Problem {
         Self::new(StatusCode::NOT_FOUND, "There is no such path; /api/v1/openapi.json lists all.")
     }
 
+    /// What only the database knows cannot be told.
+    pub(in crate::server) fn no_database() -> Self {
+        let detail = "The database cannot be asked now; try again in a moment.";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, detail)
+    }
+
     /// The resource is not asked by this method.
     pub(in crate::server) fn method(allow: String) -> Self {
         let detail = format!("Here are understood: {allow}.");

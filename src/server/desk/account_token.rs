@@ -7,8 +7,9 @@ use super::{
 };
 use crate::{
     database::{
-        account,
-        account_token::{self, NewAccountToken},
+        Time, account,
+        account_token::{self, AccountToken, NewAccountToken},
+        audit::Subject,
         host, host_token, secret,
     },
     mirror::{HostId, HostName, Role, Scope, Scopes, is_invisible},
@@ -24,25 +25,33 @@ const LONGEST: i64 = 366;
 /// Bytes of a token's name.
 const NAME: usize = 100;
 
+/// Of a table of tokens.
+pub(super) const HEADER: &[&str] = &["Name", "Scopes", "Only for", "Expires", "Last used", "Action"];
+
+/// Tokens in a table, each with the form that removes it by its number.
+pub(super) fn rows(tokens: &[AccountToken], remove: impl Fn(i64) -> String) -> Vec<Vec<Cell>> {
+    let time = |it: Time| words::time(it.unix_seconds());
+    let row = |it: &AccountToken| {
+        let form = Blank::new(remove(it.id), "Remove").about(format!("token {}", it.name));
+        vec![
+            text(&it.name),
+            text(&it.scopes),
+            text(optional(it.host.as_ref())),
+            text(time(it.expires_at)),
+            text(it.used_at.map(time).unwrap_or_default()),
+            Cell::Button(form),
+        ]
+    };
+    tokens.iter().map(row).collect()
+}
+
 /// The account's tokens, and how to make one.
 pub(super) fn show(desk: &mut Desk<'_>, page: &mut Page) -> Result<(), Refusal> {
     page.heading("Tokens for programs");
-    let time = |it: crate::database::Time| words::time(it.unix_seconds());
-    let mut rows = Vec::new();
-    for it in account_token::list(desk.connection, desk.account.id)? {
-        let form = Blank::new(format!("/desk/account/tokens/{}/remove", it.id), "Remove");
-        rows.push(vec![
-            text(&it.name),
-            text(&it.scopes),
-            text(optional(it.host)),
-            text(time(it.expires_at)),
-            text(it.used_at.map(time).unwrap_or_default()),
-            Cell::Button(form.about(format!("token {}", it.name))),
-        ]);
-    }
-    let header = &["Name", "Scopes", "Only for", "Expires", "Last used", "Action"];
+    let tokens = account_token::list(desk.connection, desk.account.id)?;
+    let rows = rows(&tokens, |id| format!("/desk/account/tokens/{id}/remove"));
     page.table(
-        Table { label: "Tokens for programs", header, rows },
+        Table { label: "Tokens for programs", header: HEADER, rows },
         "None. With one, a program does what you can do here, at /api/v1.",
     );
     let form = Blank::new("/desk/account/tokens", "Make a token")
@@ -80,7 +89,7 @@ pub(super) fn create(desk: &mut Desk<'_>) -> Result<Next, Refusal> {
     let expires_at = desk.now.after(jiff::SignedDuration::from_hours(days * 24));
     let (account_id, created_at, hash) = (desk.account.id, desk.now, secret::hash(&token));
     let new = NewAccountToken { account_id, name, scopes, host_id, hash, created_at, expires_at };
-    account_token::insert(desk.connection, &new)?;
+    desk.noting(Subject::Account(account_id), |it| account_token::insert(it, &new))?;
     let mut page = Page::new(format!("The token {}", new.name));
     page.text("Keep it where only your program reads it: it is not shown again.")
         .add(Block::Code(token.clone()));
@@ -117,8 +126,8 @@ fn find_host(desk: &mut Desk<'_>) -> Result<Option<HostId>, Refusal> {
 /// `POST /desk/account/tokens/{item}/remove`
 pub(super) fn remove(desk: &mut Desk<'_>) -> Result<Next, Refusal> {
     desk.form.has_only(&[])?;
-    let id = desk.number()?;
-    if !account_token::delete(desk.connection, desk.account.id, id)? {
+    let (id, account) = (desk.number()?, desk.account.id);
+    if !desk.noting(Subject::Account(account), |it| account_token::delete(it, account, id))? {
         return Err(Refusal::Missing);
     }
     Ok(Next::See("/desk/account".to_owned(), Done::Removed))

@@ -17,10 +17,10 @@ use actix_web::{
 
 use super::{
     Access::{Any, Host, Site},
-    DeskRoute, account, account_token, home, host, operator, opt_in, site, token, wish,
+    DeskRoute, account, account_token, home, host, operator, opt_in, settings, site, token, wish,
 };
 use crate::{
-    database::{account_token::AccountToken, host_token::HostToken},
+    database::{account_token::AccountToken, host_token::HostToken, identity::Identity},
     mirror::{
         Role::{MirrorAdmin, Operator, Reader},
         Scope,
@@ -38,6 +38,10 @@ const ACCOUNT: Resource = Resource { read: read::account, fields: read::account_
 
 /// Of a list that can be asked for one of its items.
 const BY_NAME: &[(&str, &str)] = &[PAGING[0], PAGING[1], ("name", "only the one of this name")];
+
+/// Of a list that can be searched.
+const BY_WORD: &[(&str, &str)] =
+    &[PAGING[0], PAGING[1], ("q", "only those that have these letters in their name")];
 
 /// Of the log.
 const LOG: &[(&str, &str)] = &[
@@ -208,7 +212,8 @@ const OPERATIONS: &[Operation] = {
             SEE_ALL,
             read::look,
             of::<Listed<read::LookView>>,
-        ),
+        )
+        .asks(BY_WORD),
         O::read(
             "/approvals",
             "What waits for an operator",
@@ -218,10 +223,38 @@ const OPERATIONS: &[Operation] = {
         ),
         O::post("/approvals/{item}", "Grant or refuse what waits", OPERATE, operator::settle)
             .takes(body::<body::Settle>()),
-        O::list("/accounts", "All accounts", SEE_ALL, read::accounts, of::<Listed<AccountView>>),
+        O::list("/accounts", "All accounts", SEE_ALL, read::accounts, of::<Listed<AccountView>>)
+            .asks(BY_WORD),
         O::show("/accounts/{item}", "An account", SEE_ALL, &ACCOUNT, of::<AccountView>),
         O::edit("/accounts/{item}", "Change what an account may", OPERATE, &ACCOUNT, operator::edit_account)
             .takes(body::<body::AccountEdit>()),
+        O::read(
+            "/accounts/{item}/tokens",
+            "The tokens of an account",
+            SEE_ALL,
+            read::account_tokens,
+            of::<Vec<AccountToken>>,
+        ),
+        O::read(
+            "/accounts/{item}/identities",
+            "Who an account's owner is elsewhere",
+            SEE_ALL,
+            read::account_identities,
+            of::<Vec<Identity>>,
+        ),
+        O::delete(
+            "/account-tokens/{item}",
+            "Remove a token, whosever it is",
+            OPERATE,
+            operator::remove_token,
+        ),
+        O::read(
+            "/settings",
+            "How the running server is set up, without secrets",
+            OPERATE,
+            read::settings,
+            of::<settings::SettingsView>,
+        ),
         O::list("/log", "Who changed what", SEE_ALL, read::log, of::<Listed<read::ChangeView>>).asks(LOG),
         O::list(
             "/withdrawals",

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use super::{Desk, form::Form};
+use crate::server::api::Paging;
 
 /// A page of the desk.
 pub(super) struct Page {
@@ -23,6 +24,8 @@ pub(super) enum Block {
     Form(Blank),
     /// Where to, and the words.
     Link(String, String),
+    /// What can be searched here, the path, and what is sought now.
+    Search(&'static str, String, String),
 }
 
 pub(super) struct Table {
@@ -95,6 +98,28 @@ impl Page {
     /// A table, or these words when it has no rows.
     pub(super) fn table(&mut self, table: Table, empty: &str) -> &mut Self {
         if table.rows.is_empty() { self.text(empty) } else { self.add(Block::Table(table)) }
+    }
+
+    /// A part of a long table, and where the others are.
+    pub(super) fn part(
+        &mut self,
+        paging: &Paging<'_>,
+        table: Table,
+        next: Option<String>,
+        empty: &str,
+    ) -> &mut Self {
+        self.table(table, empty);
+        for (path, words) in [(paging.first(), "From the beginning"), (next, "More")] {
+            if let Some(path) = path {
+                self.add(Block::Link(path, words.to_owned()));
+            }
+        }
+        self
+    }
+
+    /// A line to search this list by.
+    pub(super) fn search(&mut self, desk: &Desk<'_>, label: &'static str) -> &mut Self {
+        self.add(Block::Search(label, desk.visitor.path.clone(), desk.visitor.asked("q").to_owned()))
     }
 
     pub(super) fn form(&mut self, form: Blank) -> &mut Self {

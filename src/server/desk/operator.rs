@@ -1,7 +1,9 @@
 //! What operators see and do: everything.
 
+use std::collections::{HashMap, HashSet};
+
 use super::{
-    Desk, Next, Page, Refusal,
+    Desk, Next, Page, Refusal, account_token as account_tokens,
     block::{Blank, Block, Cell, Kind, Table, link, text, tick},
     home,
     reply::Done,
@@ -9,14 +11,16 @@ use super::{
 use crate::{
     database::{
         Sha256,
-        account::{self, AccountChange},
-        approval,
+        account::{self, Account, AccountChange},
+        account_token, approval,
         audit::{self, Entry, Filter, Subject},
-        crawl,
         host::{self, Host},
-        site, withdrawal,
+        identity::{self, Identity},
+        site::{self, Site},
+        withdrawal,
     },
-    mirror::{AccountName, Role},
+    mirror::{AccountName, HostId, Role, SiteId},
+    mirrorlist::rows::HostRow,
     oci::Digest,
     server::pages::text as words,
     tree::CANARY_DIGEST,
@@ -37,48 +41,70 @@ const LIED: i64 = 30 * 86_400;
 /// Bytes of the reason of a withdrawal.
 const REASON: usize = 1000;
 
-/// `GET /desk/all`: all sites with their hosts and keepers.
+/// `GET /desk/all?q=`: all sites with their hosts and keepers.
 pub(super) fn show_all(desk: &mut Desk<'_>) -> Result<Page, Refusal> {
-    let mut page = Page::new("All sites");
-    let hosts = host::list(desk.connection)?;
-    let mut rows = Vec::new();
-    for site in site::list(desk.connection)? {
-        let keepers: Vec<String> =
-            account::list_keepers(desk.connection, site.id)?.iter().map(ToString::to_string).collect();
-        let own: Vec<_> = hosts.iter().filter(|it| it.site_id == site.id).collect();
-        let names = own.iter().map(|it| (format!("/desk/hosts/{}", it.id.0), it.name.to_string())).collect();
-        rows.push(vec![
-            link(format!("/desk/sites/{}", site.id.0), &site.name),
-            Cell::Links(names),
-            text(keepers.join(", ")),
-        ]);
+    let (mut page, paging) = (Page::new("All sites"), desk.paging()?);
+    page.search(desk, "Name of a site or host");
+    let mut hosts: HashMap<SiteId, Vec<Host>> = HashMap::new();
+    for host in host::list(desk.connection)? {
+        hosts.entry(host.site_id).or_default().push(host);
     }
+    let own = |site: &Site| hosts.get(&site.id).map_or(&[][..], Vec::as_slice);
+    let mut sites = site::list(desk.connection)?;
+    let seeks_any = |hosts: &[Host]| hosts.iter().any(|it| desk.seeks(it.name.as_str()));
+    sites.retain(|it| desk.seeks(it.name.as_str()) || seeks_any(own(it)));
+    let row = |site: Site| {
+        let keepers = account::list_keepers(desk.connection, site.id)?;
+        let keepers: Vec<String> = keepers.iter().map(ToString::to_string).collect();
+        let name = |it: &Host| (format!("/desk/hosts/{}", it.id.0), it.name.to_string());
+        Ok::<_, Refusal>(vec![
+            link(format!("/desk/sites/{}", site.id.0), &site.name),
+            Cell::Links(own(&site).iter().map(name).collect()),
+            text(keepers.join(", ")),
+        ])
+    };
+    let listed = paging.cut(sites, |it| it.name.as_str(), row).all()?;
     let header = &["Site", "Hosts", "Keepers"];
-    page.table(Table { label: "Sites", header, rows }, "There are no sites yet.")
+    page.part(&paging, Table { label: "Sites", header, rows: listed.items }, listed.next, "There are none.")
         .heading("Add a site")
         .form(super::site::new_form(desk));
     Ok(page)
 }
 
-/// `GET /desk/look`: hosts that want an operator's eye, and why.
+/// `GET /desk/look?q=`: hosts that want an operator's eye, and why.
 pub(super) fn show_look(desk: &mut Desk<'_>) -> Result<Page, Refusal> {
-    let mut page = Page::new("Hosts to look at");
-    let mut rows = Vec::new();
-    for host in host::list(desk.connection)? {
-        let reasons = reasons(desk, &host)?;
-        if !reasons.is_empty() {
-            let mut row = home::row(desk, &host);
-            row.push(Cell::Lines(reasons));
-            rows.push(row);
-        }
-    }
+    let (mut page, paging) = (Page::new("Hosts to look at"), desk.paging()?);
+    page.search(desk, "Name of a host");
+    let hosts = list_look(desk)?;
+    let row = |(host, reasons): (Host, Vec<String>)| {
+        let mut row = home::row(desk, &host);
+        row.push(Cell::Lines(reasons));
+        row
+    };
+    let listed = paging.cut(hosts, |it| it.0.name.as_str(), row);
     let header = &["Host", "State", "Carries", "Country", "Why"];
-    page.table(Table { label: "Hosts to look at", header, rows }, "None: all hosts are well.");
+    let table = Table { label: "Hosts to look at", header, rows: listed.items };
+    page.part(&paging, table, listed.next, "None: all hosts are well.");
     Ok(page)
 }
 
-pub(super) fn reasons(desk: &mut Desk<'_>, host: &Host) -> Result<Vec<String>, Refusal> {
-    let now = desk.now.unix_seconds();
+/// Hosts that want an operator's eye, and why.
+pub(super) fn list_look(desk: &mut Desk<'_>) -> Result<Vec<(Host, Vec<String>)>, Refusal> {
+    let snapshot = &desk.current.snapshot;
+    let holds = |it: &HostRow| {
+        it.categories.iter().any(|it| snapshot.holdings.find(it.id).is_some_and(|it| !it.blobs.is_empty()))
+    };
+    let holders: HashSet<HostId> =
+        snapshot.hosts.list().iter().filter(|it| holds(it)).map(|it| it.id).collect();
+    let hosts = host::list(desk.connection)?.into_iter().filter(|it| desk.seeks(it.name.as_str()));
+    let look = |host: Host| {
+        let reasons = reasons(&host, holders.contains(&host.id), desk.now.unix_seconds());
+        (host, reasons)
+    };
+    Ok(hosts.map(look).filter(|it| !it.1.is_empty()).collect())
+}
+
+fn reasons(host: &Host, holds_something: bool, now: i64) -> Vec<String> {
     let age = |then: crate::database::Time| now - then.unix_seconds();
     let mut reasons = Vec::new();
     if let Some(reason) = &host.auto_disabled_reason {
@@ -89,13 +115,12 @@ pub(super) fn reasons(desk: &mut Desk<'_>, host: &Host) -> Result<Vec<String>, R
     if let Some(at) = host.last_lied_at.filter(|it| age(*it) < LIED) {
         reasons.push(format!("had other bytes than it should, {}", words::ago(at.unix_seconds(), now)));
     }
-    let holdings = crawl::list_holdings(desk.connection, host.id)?;
     if age(host.created_at) < NEW {
         reasons.push(format!("new: added {}", words::ago(host.created_at.unix_seconds(), now)));
-    } else if !holdings.iter().any(|it| it.1.set().is_some_and(|it| !it.is_empty())) {
+    } else if !holds_something {
         reasons.push("never served anything: no crawl found content there".to_owned());
     }
-    Ok(reasons)
+    reasons
 }
 
 /// `GET /desk/approvals`: what waits for an operator.
@@ -133,14 +158,15 @@ pub(super) fn settle(desk: &mut Desk<'_>) -> Result<Next, Refusal> {
     Ok(Next::See("/desk/approvals".to_owned(), Done::Saved))
 }
 
-/// `GET /desk/accounts`: who may do what.
+/// `GET /desk/accounts?q=`: who may do what.
 pub(super) fn show_accounts(desk: &mut Desk<'_>) -> Result<Page, Refusal> {
-    let mut page = Page::new("Accounts");
-    let mut rows = Vec::new();
-    for account in account::list(desk.connection)? {
+    let (mut page, paging) = (Page::new("Accounts"), desk.paging()?);
+    page.search(desk, "Name or mail address");
+    let accounts = list_accounts(desk)?;
+    let row = |account: Account| {
         let sites = account::list_sites(desk.connection, account.id)?;
         let sites = sites.iter().map(|it| (format!("/desk/sites/{}", it.id.0), it.name.to_string()));
-        rows.push(vec![
+        Ok::<_, Refusal>(vec![
             text(&account.name),
             text(account.role),
             text(if account.active { "on" } else { "off" }),
@@ -148,12 +174,24 @@ pub(super) fn show_accounts(desk: &mut Desk<'_>) -> Result<Page, Refusal> {
             Cell::Links(sites.collect()),
             text(words::time(account.created_at.unix_seconds())),
             link(format!("/desk/accounts/{}", account.name), "Edit"),
-        ]);
-    }
+        ])
+    };
+    let listed = paging.cut(accounts, |it| it.name.as_str(), row).all()?;
     let header = &["Name", "Role", "Is", "Mail", "Keeps", "Made", "Action"];
-    page.table(Table { label: "Accounts", header, rows }, "There are none.");
+    page.part(
+        &paging,
+        Table { label: "Accounts", header, rows: listed.items },
+        listed.next,
+        "There are none.",
+    );
     page.text("More are made by signing up, or by `portolan account create`.");
     Ok(page)
+}
+
+/// All accounts, or those that are sought.
+pub(super) fn list_accounts(desk: &mut Desk<'_>) -> Result<Vec<Account>, Refusal> {
+    let all = account::list(desk.connection)?.into_iter();
+    Ok(all.filter(|it| desk.seeks(it.name.as_str()) || desk.seeks(&it.mail)).collect())
 }
 
 /// `GET /desk/accounts/{item}`
@@ -165,10 +203,32 @@ pub(super) fn show_account(desk: &mut Desk<'_>) -> Result<Page, Refusal> {
         .field(Kind::Choice(roles.to_vec()), "role", "Role", account.role, "Another role ends its sessions.")
         .field(Kind::Check, "active", "On", tick(account.active), "Its owner may sign in.");
     page.form(form.again(desk));
+    let row = |it: &Identity| {
+        let linked = text(words::time(it.created_at.unix_seconds()));
+        vec![text(&it.called), text(&it.issuer), text(&it.subject), linked]
+    };
+    let rows = identity::list(desk.connection, account.id)?.iter().map(row).collect();
+    let header = &["Name there", "At", "Known there as", "Linked"];
+    page.heading("Signing in elsewhere")
+        .table(Table { label: "Signing in elsewhere", header, rows }, "It is linked with nobody.");
+    let tokens = account_token::list(desk.connection, account.id)?;
+    let rows = account_tokens::rows(&tokens, |id| format!("/desk/account-tokens/{id}/remove"));
+    page.heading("Tokens for programs")
+        .table(Table { label: "Tokens for programs", header: account_tokens::HEADER, rows }, "It has none.");
     Ok(page)
 }
 
-pub(super) fn find_account(desk: &mut Desk<'_>) -> Result<account::Account, Refusal> {
+/// `POST /desk/account-tokens/{item}/remove`: whosever it is.
+pub(super) fn remove_token(desk: &mut Desk<'_>) -> Result<Next, Refusal> {
+    desk.form.has_only(&[])?;
+    let id = desk.number()?;
+    let owner = account_token::find_owner(desk.connection, id)?.ok_or(Refusal::Missing)?;
+    let name = owner.name.clone();
+    desk.noting(Subject::Account(owner.id), |it| account_token::delete(it, owner.id, id))?;
+    Ok(Next::See(format!("/desk/accounts/{name}"), Done::Removed))
+}
+
+pub(super) fn find_account(desk: &mut Desk<'_>) -> Result<Account, Refusal> {
     let name: AccountName = desk.item.parse().map_err(|_| Refusal::Missing)?;
     account::find(desk.connection, &name)?.ok_or(Refusal::Missing)
 }

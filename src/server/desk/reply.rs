@@ -94,6 +94,8 @@ pub(super) enum Refusal {
     Forbidden,
     /// What was typed is not right, for this reason.
     Bad(String),
+    /// What the query asks for cannot be, for this reason.
+    Query(String),
     Database(database::Error),
 }
 
@@ -127,7 +129,7 @@ impl From<Refusal> for PageError {
         match refusal {
             Refusal::SignIn | Refusal::Forbidden => Self::Forbidden,
             Refusal::Missing => Self::Missing("There is nothing here that you keep.".to_owned()),
-            Refusal::Bad(why) => Self::Form(why),
+            Refusal::Bad(why) | Refusal::Query(why) => Self::Form(why),
             Refusal::Database(error) => Self::Database(error),
         }
     }

@@ -13,9 +13,13 @@ use actix_web::{
 };
 use serde::Serialize;
 
+use super::{
+    Found,
+    image::{ImageView, TagView},
+};
 use crate::server::{
     access::Decision,
-    api::{self, BASE, Entry, Listed, PAGING, Problem, SchemaOf, of},
+    api::{self, BASE, Entry, JSON, Listed, PAGING, Problem, SchemaOf, of},
     state::decided,
 };
 
@@ -69,6 +73,13 @@ const OPERATIONS: &[Operation] = &[
         route: Some(|| web::get().to(mirror::show)),
     },
     Operation {
+        path: "/mirrors/{name}/crawl",
+        summary: "What crawls found at a public mirror, and what is to be repaired",
+        parameters: &[],
+        answer: of::<Found>,
+        route: Some(|| web::get().to(mirror::crawl)),
+    },
+    Operation {
         path: "/mirror-names",
         summary: "All host names that clients are sent to: what a firewall has to let through",
         parameters: &[],
@@ -77,7 +88,7 @@ const OPERATIONS: &[Operation] = &[
     },
     Operation {
         path: "/categories",
-        summary: "All categories, and what each weighs",
+        summary: "All categories, what each weighs, and which of its tags wait for mirrors",
         parameters: &[],
         answer: of::<Vec<mirror::CategoryView>>,
         route: Some(|| web::get().to(mirror::categories)),
@@ -93,14 +104,14 @@ const OPERATIONS: &[Operation] = &[
         path: "/tags",
         summary: "The tags of a repository",
         parameters: &[PAGING[0], PAGING[1], ("repository", "its name")],
-        answer: of::<Listed<image::TagView>>,
+        answer: of::<Listed<TagView>>,
         route: Some(|| web::get().to(image::tags)),
     },
     Operation {
         path: "/image",
         summary: "What an image is made of, and which mirrors hold all of it",
         parameters: IMAGE,
-        answer: of::<image::ImageView>,
+        answer: of::<ImageView>,
         route: Some(|| web::get().to(image::show)),
     },
     Operation {
@@ -126,9 +137,9 @@ const OPERATIONS: &[Operation] = &[
     },
     Operation {
         path: "/serials",
-        summary: "The serial of each category, for scripts that wait for a new one",
-        parameters: &[],
-        answer: of::<serde_json::Value>,
+        summary: "The serials of categories, a line `CATEGORY SERIAL` each, for scripts that wait for a new one",
+        parameters: &[("category", "its name; once for each category, at most 100")],
+        answer: of::<String>,
         route: None,
     },
 ];
@@ -141,8 +152,11 @@ pub(in crate::server) fn list_entries() -> impl Iterator<Item = Entry> {
         parameters: it.parameters,
         body: None,
         answer: it.answer,
+        media_type: if it.route.is_some() { JSON } else { "text/plain" },
         needs: None,
-        has_version: false,
+        takes_version: false,
+        // By the serials it knows whether there is anything new.
+        gives_version: it.route.is_none(),
     };
     OPERATIONS.iter().map(entry)
 }

@@ -2,7 +2,12 @@ use actix_web::{HttpRequest, HttpResponse, web::Data};
 use askama::Template;
 
 use super::{Frame, OverviewCache, PageError, Part, SharedState, apart, page, text};
-use crate::{mirror::Serial, mirrorlist::HeldTag, oci::Digest, server::state::now};
+use crate::{
+    mirror::{CategoryId, Serial},
+    mirrorlist::{HeldTag, Snapshot},
+    oci::Digest,
+    server::state::now,
+};
 
 /// Tags that wait, on one page.
 const WAITING: usize = 100;
@@ -60,17 +65,21 @@ pub(super) async fn answer(
             crawled: carried.crawled_at.map(|it| text::ago(it, now())).unwrap_or_default(),
         })
     });
-    let held = current.snapshot.gate.list().into_iter().filter(|it| it.category == category.id);
     let page_of = CategoryPage {
         serial: category.serial,
         files: text::count(category.files),
         bytes: text::bytes(category.bytes),
-        waiting: held.take(WAITING).map(Waiting::new).collect(),
+        waiting: list_waiting(&current.snapshot, category.id).map(Waiting::new).collect(),
         part: Part::cut(&request, carriers.collect()),
         frame,
         name,
     };
     page(&request, &page_of)
+}
+
+/// The first tags of a category that wait for mirrors.
+pub(super) fn list_waiting(snapshot: &Snapshot, category: CategoryId) -> impl Iterator<Item = &HeldTag> {
+    snapshot.gate.list().into_iter().filter(move |it| it.category == category).take(WAITING)
 }
 
 impl Waiting {

@@ -1,12 +1,14 @@
 use actix_web::{HttpRequest, HttpResponse};
 use askama::Template;
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use super::{Frame, PageError, Part, SharedState, apart, page, text};
 use crate::{
     mirror::HostKind,
     mirrorlist::{
         Snapshot,
-        rows::{BlobRow, HostRow},
+        rows::{BlobRow, HostRow, ReferrerRow},
     },
     oci::{Descriptor, Digest, Manifest, Reference, RepositoryName},
     server::state::Current,
@@ -20,11 +22,14 @@ pub(super) const MOST_PARTS: usize = 500;
 struct RepositoryPage {
     frame: Frame,
     name: String,
-    part: Part<Row>,
+    part: Part<TagView>,
 }
 
-struct Row {
-    tag: String,
+/// A tag.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct TagView {
+    pub(super) tag: String,
+    /// What it is answered with.
     digest: String,
 }
 
@@ -32,29 +37,41 @@ struct Row {
 #[template(path = "image.html")]
 struct ImagePage {
     frame: Frame,
-    name: String,
     /// As it was asked for: `name:tag` or `name@digest`.
     image: String,
-    digest: String,
-    media_type: &'static str,
-    size: String,
     /// With the registry's name before it.
     pull: String,
-    held_back: Option<String>,
-    platforms: Vec<Line>,
-    layers: Vec<Line>,
-    referrers: Vec<Line>,
-    holders: usize,
+    /// Public ones.
     mirrors: usize,
+    view: ImageView,
+}
+
+/// What an image is made of.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct ImageView {
+    repository: String,
+    digest: String,
+    media_type: &'static str,
+    /// What a pull brings; of an index only itself.
+    bytes: u64,
+    /// The manifest that the tag is to answer with once enough mirrors hold it.
+    waiting: Option<String>,
+    /// Of an index: the images in it.
+    platforms: Vec<PartView>,
+    layers: Vec<PartView>,
+    /// Signatures and what else refers to it.
+    referrers: Vec<PartView>,
+    /// Names of public mirrors that hold all that a pull may need.
+    holders: Vec<String>,
 }
 
 /// Something that an image consists of, or that is said about it.
-struct Line {
+#[derive(Serialize, JsonSchema)]
+struct PartView {
+    /// A platform, a media type or the type of an artifact.
     what: String,
     digest: String,
-    size: String,
-    /// Its own page, if it has one.
-    link: Option<String>,
+    bytes: u64,
 }
 
 /// `GET /images/NAME`, `/images/NAME:TAG`, `/images/NAME@DIGEST`: tags, or what an image is made of and who holds it.
@@ -68,8 +85,10 @@ pub(super) async fn answer(request: HttpRequest, state: SharedState) -> Result<H
         let part = Part::cut(&request, rows);
         return page(&request, &RepositoryPage { frame, name: name.to_string(), part });
     };
-    let found = apart(move || describe(frame, &current, &name, &reference, asked));
-    page(&request, &found.await?)
+    let (pull, of) = (format!("{}/{asked}", frame.registry), asked.clone());
+    let mirrors = current.snapshot.hosts.list().iter().filter(|it| !it.private).count();
+    let view = apart(move || ImageView::load(&current, &name, &reference, &of)).await?;
+    page(&request, &ImagePage { frame, image: asked, pull, mirrors, view })
 }
 
 fn unknown(image: &str) -> PageError {
@@ -86,54 +105,77 @@ pub(super) fn parse_image(text: &str) -> Option<(RepositoryName, Option<Referenc
     Some((name.parse().ok()?, reference))
 }
 
-fn list_tags(snapshot: &Snapshot, name: &RepositoryName) -> Option<Vec<Row>> {
+pub(super) fn list_tags(snapshot: &Snapshot, name: &RepositoryName) -> Option<Vec<TagView>> {
     let repository = snapshot.find_repository(name).ok()?;
-    let row = |tag: &str| {
+    let view = |tag: &str| {
         let blob = snapshot.find_manifest(name, &Reference::Tag(tag.parse().ok()?)).ok()?;
-        Some(Row { tag: tag.to_owned(), digest: blob.name().to_string() })
+        Some(TagView { tag: tag.to_owned(), digest: blob.name().to_string() })
     };
-    Some(snapshot.list_tags(repository).filter_map(row).collect())
+    Some(snapshot.list_tags(repository).filter_map(view).collect())
 }
 
-fn describe(
-    frame: Frame,
-    current: &Current,
-    name: &RepositoryName,
-    reference: &Reference,
-    image: String,
-) -> Result<ImagePage, PageError> {
-    let snapshot = &current.snapshot;
-    let blob = snapshot.find_manifest(name, reference).map_err(|it| PageError::no_image(&image, it))?;
-    let media_type = blob.kind.media_type().ok_or_else(|| unknown(&image))?;
-    let manifest = read(current, blob)?;
-    let numbers = numbers(current, blob, &manifest);
-    let digest = blob.name();
-    let held_back = match reference {
-        Reference::Tag(tag) => snapshot.gate.find(name.as_str(), tag.as_str()),
-        Reference::Digest(_) => None,
-    };
-    let referrers = snapshot.list_referrers(&digest).take(MOST_PARTS).map(|it| {
-        let manifest = Digest::Sha256(it.manifest);
-        let size = snapshot.find_blob(&manifest).map(|it| text::bytes(it.size)).unwrap_or_default();
-        let what = it.artifact_type.clone().unwrap_or_default();
-        Line { what, link: Some(format!("/images/{name}@{manifest}")), digest: manifest.to_string(), size }
-    });
-    let public = || snapshot.hosts.list().iter().filter(|it| !it.private);
-    Ok(ImagePage {
-        pull: format!("{}/{image}", frame.registry),
-        name: name.to_string(),
-        digest: digest.to_string(),
-        media_type: media_type.as_str(),
-        size: text::bytes(size(&manifest, blob)),
-        held_back: held_back.map(|it| Digest::Sha256(it.newest).to_string()),
-        platforms: manifest.manifests.iter().take(MOST_PARTS).map(|it| platform_line(name, it)).collect(),
-        layers: manifest.layers.iter().take(MOST_PARTS).map(layer_line).collect(),
-        referrers: referrers.collect(),
-        holders: public().filter(|it| holds_all(snapshot, it, &numbers)).count(),
-        mirrors: public().count(),
-        frame,
-        image,
-    })
+impl ImageView {
+    /// `asked` is what the image was called.
+    pub(super) fn load(
+        current: &Current,
+        name: &RepositoryName,
+        reference: &Reference,
+        asked: &str,
+    ) -> Result<Self, PageError> {
+        let snapshot = &current.snapshot;
+        let blob = snapshot.find_manifest(name, reference).map_err(|it| PageError::no_image(asked, it))?;
+        let media_type = blob.kind.media_type().ok_or_else(|| unknown(asked))?.as_str();
+        let manifest = read(current, blob)?;
+        let (digest, numbers) = (blob.name(), numbers(current, blob, &manifest));
+        let held_back = match reference {
+            Reference::Tag(tag) => snapshot.gate.find(name.as_str(), tag.as_str()),
+            Reference::Digest(_) => None,
+        };
+        let public = snapshot.hosts.list().iter().filter(|it| !it.private);
+        let referrer = |it: &ReferrerRow| PartView::of_referrer(snapshot, it);
+        Ok(Self {
+            repository: name.to_string(),
+            digest: digest.to_string(),
+            media_type,
+            bytes: size(&manifest, blob),
+            waiting: held_back.map(|it| Digest::Sha256(it.newest).to_string()),
+            platforms: manifest.manifests.iter().take(MOST_PARTS).map(PartView::of_platform).collect(),
+            layers: manifest.layers.iter().take(MOST_PARTS).map(PartView::of_layer).collect(),
+            referrers: snapshot.list_referrers(&digest).take(MOST_PARTS).map(referrer).collect(),
+            holders: public
+                .filter(|it| holds_all(snapshot, it, &numbers))
+                .map(|it| it.name.clone())
+                .collect(),
+        })
+    }
+}
+
+impl PartView {
+    fn new(what: String, it: &Descriptor) -> Self {
+        Self { what, digest: it.digest.to_string(), bytes: it.size }
+    }
+
+    fn of_platform(child: &Descriptor) -> Self {
+        let platform = child.platform.as_ref().filter(|it| !it.is_unknown()).map(ToString::to_string);
+        let other = || child.artifact_type.clone().unwrap_or_else(|| "attestation or other".to_owned());
+        Self::new(platform.unwrap_or_else(other), child)
+    }
+
+    fn of_layer(layer: &Descriptor) -> Self {
+        Self::new(layer.media_type.clone(), layer)
+    }
+
+    fn of_referrer(snapshot: &Snapshot, referrer: &ReferrerRow) -> Self {
+        let manifest = Digest::Sha256(referrer.manifest);
+        let bytes = snapshot.find_blob(&manifest).map(|it| it.size).unwrap_or_default();
+        let what = referrer.artifact_type.clone().unwrap_or_default();
+        Self { what, digest: manifest.to_string(), bytes }
+    }
+
+    /// The last word of a media type: `tar+gzip`.
+    fn kind(&self) -> &str {
+        self.what.rsplit('.').next().unwrap_or_default()
+    }
 }
 
 pub(super) fn read(current: &Current, blob: &BlobRow) -> Result<Manifest, PageError> {
@@ -183,20 +225,4 @@ pub(super) fn holds_all(snapshot: &Snapshot, host: &HostRow, numbers: &[u32]) ->
     let holdings: Vec<_> = host.categories.iter().filter_map(|it| snapshot.holdings.find(it.id)).collect();
     let is_held = |number: &u32| holdings.iter().any(|it| it.blobs.contains(*number));
     !host.categories.is_empty() && (host.kind != HostKind::Static || numbers.iter().all(is_held))
-}
-
-fn platform_line(name: &RepositoryName, child: &Descriptor) -> Line {
-    let platform = child.platform.as_ref().filter(|it| !it.is_unknown()).map(ToString::to_string);
-    let other = || child.artifact_type.clone().unwrap_or_else(|| "attestation or other".to_owned());
-    Line {
-        what: platform.unwrap_or_else(other),
-        link: Some(format!("/images/{name}@{}", child.digest)),
-        digest: child.digest.to_string(),
-        size: text::bytes(child.size),
-    }
-}
-
-fn layer_line(layer: &Descriptor) -> Line {
-    let what = layer.media_type.rsplit('.').next().unwrap_or_default().to_owned();
-    Line { what, link: None, digest: layer.digest.to_string(), size: text::bytes(layer.size) }
 }

@@ -5,6 +5,8 @@ use actix_web::{
     web::{self, Data},
 };
 use askama::Template;
+use schemars::JsonSchema;
+use serde::Serialize;
 use tokio::{sync::Semaphore, time::timeout};
 
 use super::{
@@ -15,9 +17,16 @@ use super::{
     text,
 };
 use crate::{
-    database::{Connection, Database, QueryResult, crawl, statistics::Count},
-    mirror::{HostId, Reach},
-    mirrorlist::rows::HostCategoryRow,
+    database::{
+        Connection, Database, QueryResult, Time,
+        crawl::{self, Crawl, Holdings},
+        statistics::Count,
+    },
+    mirror::{CategoryName, CrawlState, HostId, Reach},
+    mirrorlist::{
+        Snapshot,
+        rows::{HostCategoryRow, HostRow},
+    },
     notice::{REPAIR_HEAD, Repair},
     server::state::now,
     teller,
@@ -76,21 +85,47 @@ struct Url {
     ipv6: &'static str,
 }
 
-/// What the last crawls found.
-#[derive(Default)]
-struct Found {
-    /// Of each category: its name, the state in one word, and why.
-    verdicts: Vec<(String, String, String)>,
-    /// When, and what then.
-    crawls: Vec<(String, String)>,
-    repairs: Vec<Repairs>,
+/// What the last crawls found of a mirror.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Found {
+    /// Of each category.
+    pub(super) verdicts: Vec<Verdict>,
+    /// Newest first.
+    pub(super) crawls: Vec<CrawlOf>,
+    /// What its admin has to repair.
+    pub(super) repairs: Vec<Repairs>,
+}
+
+/// What the last crawl found of a category.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Verdict {
+    category: CategoryName,
+    state: CrawlState,
+    /// Why it is that.
+    reason: String,
+}
+
+/// A crawl.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct CrawlOf {
+    started_at: Time,
+    state: CrawlState,
 }
 
 /// What is to be repaired of a category, and how.
-struct Repairs {
-    category: String,
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Repairs {
+    category: CategoryName,
+    /// So many files.
     count: usize,
+    /// Lines for a shell that repair the first hundred of them.
     commands: String,
+}
+
+impl CrawlOf {
+    fn ago(&self) -> String {
+        text::ago(self.started_at.unix_seconds(), now())
+    }
 }
 
 /// The database, for the one page that needs it: a few at a time.
@@ -110,9 +145,7 @@ pub(super) async fn answer(
     let name = request.match_info().query("host").to_owned();
     let frame = Frame::new(&request, &state, "mirrors", &name)?;
     let current = state.current();
-    let missing = || PageError::Missing(format!("There is no mirror {name} here."));
-    let host = current.snapshot.hosts.list().iter().find(|it| it.name == name && !it.private);
-    let host = host.ok_or_else(missing)?.clone();
+    let host = find_public(&current.snapshot, &name)?.clone();
     let found = crawls.find(host.id).await;
     let sent = figures.traffic().await.and_then(|it| Sent::find(&it, host.id));
     let snapshot = current.clone();
@@ -139,6 +172,12 @@ pub(super) async fn answer(
         repair_head: REPAIR_HEAD,
     };
     page(&request, &page_of)
+}
+
+/// The public mirror of this name.
+pub(super) fn find_public<'a>(snapshot: &'a Snapshot, name: &str) -> Result<&'a HostRow, PageError> {
+    let found = snapshot.hosts.list().iter().find(|it| it.name == name && !it.private);
+    found.ok_or_else(|| PageError::Missing(format!("There is no mirror {name} here.")))
 }
 
 impl Sent {
@@ -187,7 +226,8 @@ impl Crawls {
         Self { database, turns: Semaphore::new(AT_ONCE) }
     }
 
-    async fn find(&self, host: HostId) -> Option<Found> {
+    /// What crawls found of a host, unless the database cannot be asked.
+    pub(super) async fn find(&self, host: HostId) -> Option<Found> {
         let _turn = timeout(TURN, self.turns.acquire()).await.ok()?.ok()?;
         let database = self.database.clone();
         let found = web::block(move || database.read(|it| read(it, host))).await.ok()?;
@@ -196,20 +236,17 @@ impl Crawls {
 }
 
 fn read(connection: &mut Connection, host: HostId) -> QueryResult<Found> {
-    let verdict = |(category, it): (crate::mirror::CategoryName, crawl::Holdings)| {
-        (category.to_string(), it.state.to_string(), it.reason)
-    };
-    let crawls = crawl::list(connection, host, CRAWLS)?.into_iter().map(|it| {
-        let at = text::ago(it.started_at.unix_seconds(), now());
-        (at, it.state.to_string())
-    });
-    let crawls = crawls.collect();
-    let repairs = teller::list_repairs(connection, host)?.into_iter().map(|it: Repair| Repairs {
-        category: it.category.to_string(),
+    let verdict =
+        |(category, it): (CategoryName, Holdings)| Verdict { category, state: it.state, reason: it.reason };
+    let crawl_of = |it: Crawl| CrawlOf { started_at: it.started_at, state: it.state };
+    let repairs = |it: Repair| Repairs {
         count: it.files.len(),
         commands: it.lines(FILES).join("\n"),
-    });
-    let repairs = repairs.collect();
-    let verdicts = crawl::list_holdings(connection, host)?.into_iter().map(verdict).collect();
-    Ok(Found { verdicts, crawls, repairs })
+        category: it.category,
+    };
+    Ok(Found {
+        verdicts: crawl::list_holdings(connection, host)?.into_iter().map(verdict).collect(),
+        crawls: crawl::list(connection, host, CRAWLS)?.into_iter().map(crawl_of).collect(),
+        repairs: teller::list_repairs(connection, host)?.into_iter().map(repairs).collect(),
+    })
 }

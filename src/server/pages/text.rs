@@ -39,7 +39,7 @@ pub(in crate::server) fn ago(seconds: i64, now: i64) -> String {
 }
 
 /// `3 hours`
-pub(super) fn duration(seconds: i64) -> String {
+pub(in crate::server) fn duration(seconds: i64) -> String {
     let (number, unit) = match seconds {
         ..60 => (seconds, "second"),
         60..7_200 => (seconds / 60, "minute"),

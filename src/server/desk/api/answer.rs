@@ -33,27 +33,28 @@ pub(super) struct Done {
 pub(super) enum Answer {
     /// With its version, if it has one.
     Shown(Value, Option<String>),
-    Done(StatusCode, Done),
+    /// With the version that an edit has made.
+    Done(StatusCode, Done, Option<String>),
 }
 
 impl Answer {
     /// Of a change; `is_new`: it makes something.
-    pub(super) fn of_change(next: Next, is_new: bool) -> Self {
+    pub(super) fn of_change(next: Next, is_new: bool, version: Option<String>) -> Self {
         let status = if is_new { StatusCode::CREATED } else { StatusCode::OK };
         match next {
             Next::See(path, done) => {
                 let status = if done.waits() { StatusCode::ACCEPTED } else { status };
                 let done =
                     Done { done: done.word(), message: done.tell(), see: Some(address(&path)), token: None };
-                Self::Done(status, done)
+                Self::Done(status, done, version)
             }
             Next::Secret(_, secret) => {
                 let message = "Made. It is shown this once.";
-                Self::Done(status, Done { done: "made", message, see: None, token: Some(secret) })
+                Self::Done(status, Done { done: "made", message, see: None, token: Some(secret) }, None)
             }
             Next::SignOut | Next::Page(_) | Next::Leave => {
                 let message = "Done. All sessions of the account have ended.";
-                Self::Done(StatusCode::OK, Done { done: "ended", message, see: None, token: None })
+                Self::Done(StatusCode::OK, Done { done: "ended", message, see: None, token: None }, None)
             }
         }
     }
@@ -70,8 +71,11 @@ impl Answer {
                 }
                 api::json(&mut response, &value)
             }
-            Self::Done(status, done) => {
+            Self::Done(status, done, version) => {
                 let mut response = HttpResponse::build(status);
+                if let Some(version) = version {
+                    response.insert_header((header::ETAG, version));
+                }
                 if let Some(see) = done.see.as_ref().filter(|_| status == StatusCode::CREATED) {
                     response.insert_header((header::LOCATION, see.clone()));
                 }

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     mirror::{Role, Scope},
-    server::api::{Entry, PAGING, SchemaOf, of},
+    server::api::{Entry, JSON, PAGING, SchemaOf, of},
 };
 
 /// Something that programs can do at the desk.
@@ -179,7 +179,9 @@ impl Operation {
             body: self.body.as_ref().map(|it| it.schema),
             answer: self.answer,
             needs: Some((self.scope, self.least)),
-            has_version: matches!(self.work, Work::Edit(..) | Work::Remove(..)),
+            media_type: JSON,
+            takes_version: matches!(self.work, Work::Edit(..) | Work::Remove(..)),
+            gives_version: matches!(self.work, Work::Edit(..) | Work::Show(_)),
         }
     }
 }

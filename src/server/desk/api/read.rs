@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::super::{Desk, Refusal, operator};
+use super::super::{Desk, Refusal, operator, settings};
 use crate::{
     database::{
         Time,
@@ -16,7 +16,7 @@ use crate::{
     },
     mirror::{CategoryName, HostCategoryId, HostId, HostName, HostUrl, Netblock, Role, RsyncUrl, SiteId},
     oci::Digest,
-    server::api::{Listed, Paging},
+    server::api::Listed,
     teller::{AccountView, CrawlView, HostView, SiteView},
 };
 
@@ -32,10 +32,6 @@ fn json(value: impl Serialize) -> Told {
     serde_json::to_value(value).map_err(|error| Refusal::Bad(error.to_string()))
 }
 
-fn paging<'a>(desk: &Desk<'a>) -> Result<Paging<'a>, Refusal> {
-    Paging::new(&desk.visitor.path, &desk.visitor.query).map_err(|problem| Refusal::Bad(problem.to_string()))
-}
-
 /// The own sites; of operators all. `?name=` finds one.
 fn own_sites(desk: &mut Desk<'_>) -> Result<Vec<site::Site>, Refusal> {
     Ok(match desk.account.role {
@@ -45,7 +41,7 @@ fn own_sites(desk: &mut Desk<'_>) -> Result<Vec<site::Site>, Refusal> {
 }
 
 pub(super) fn sites(desk: &mut Desk<'_>) -> Told {
-    let (paging, name) = (paging(desk)?, desk.visitor.asked("name"));
+    let (paging, name) = (desk.paging()?, desk.visitor.asked("name"));
     let mut sites = own_sites(desk)?;
     sites.retain(|it| name.is_empty() || it.name.as_str() == name);
     let listed = paging.cut(sites, |it| it.name.as_str(), |it| SiteView::load(desk.connection, &it));
@@ -62,7 +58,7 @@ pub(super) fn site_fields(desk: &mut Desk<'_>) -> Result<Vec<&'static str>, Refu
 }
 
 pub(super) fn hosts(desk: &mut Desk<'_>) -> Told {
-    let (paging, name) = (paging(desk)?, desk.visitor.asked("name"));
+    let (paging, name) = (desk.paging()?, desk.visitor.asked("name"));
     let own: Vec<SiteId> = own_sites(desk)?.into_iter().map(|it| it.id).collect();
     let mut hosts = host::list(desk.connection)?;
     hosts.retain(|it| own.contains(&it.site_id) && (name.is_empty() || it.name.as_str() == name));
@@ -218,8 +214,8 @@ pub(super) fn tokens(desk: &mut Desk<'_>) -> Told {
 }
 
 pub(super) fn accounts(desk: &mut Desk<'_>) -> Told {
-    let paging = paging(desk)?;
-    let all = account::list(desk.connection)?;
+    let paging = desk.paging()?;
+    let all = operator::list_accounts(desk)?;
     let view = |it: Account| AccountView::load(desk.connection, it);
     json(paging.cut(all, |it| it.name.as_str(), view).all()?)
 }
@@ -227,6 +223,20 @@ pub(super) fn accounts(desk: &mut Desk<'_>) -> Told {
 pub(super) fn account(desk: &mut Desk<'_>) -> Told {
     let account = operator::find_account(desk)?;
     json(AccountView::load(desk.connection, account)?)
+}
+
+pub(super) fn account_tokens(desk: &mut Desk<'_>) -> Told {
+    let account = operator::find_account(desk)?;
+    json(account_token::list(desk.connection, account.id)?)
+}
+
+pub(super) fn account_identities(desk: &mut Desk<'_>) -> Told {
+    let account = operator::find_account(desk)?;
+    json(identity::list(desk.connection, account.id)?)
+}
+
+pub(super) fn settings(desk: &mut Desk<'_>) -> Told {
+    json(settings::SettingsView::new(desk))
 }
 
 pub(super) fn account_fields(_: &mut Desk<'_>) -> Result<Vec<&'static str>, Refusal> {
@@ -242,15 +252,9 @@ pub(super) struct LookView {
 }
 
 pub(super) fn look(desk: &mut Desk<'_>) -> Told {
-    let paging = paging(desk)?;
-    let mut views = Vec::new();
-    for host in host::list(desk.connection)? {
-        let reasons = operator::reasons(desk, &host)?;
-        if !reasons.is_empty() {
-            views.push(LookView { id: host.id, name: host.name, reasons });
-        }
-    }
-    json(paging.cut(views, |it| it.name.as_str(), |it| it))
+    let paging = desk.paging()?;
+    let view = |(host, reasons): (host::Host, _)| LookView { id: host.id, name: host.name, reasons };
+    json(paging.cut(operator::list_look(desk)?, |it| it.0.name.as_str(), view))
 }
 
 /// A change.
@@ -287,7 +291,7 @@ impl From<audit::Entry> for ChangeView {
 }
 
 fn changes(desk: &mut Desk<'_>, filter: audit::Filter) -> Result<Listed<ChangeView>, Refusal> {
-    let paging = paging(desk)?;
+    let paging = desk.paging()?;
     let filter = audit::Filter { before: paging.after_number(), ..filter };
     let limit = paging.limit();
     let mut entries = audit::list(desk.connection, &filter, limit as i64 + 1)?;
@@ -315,7 +319,7 @@ pub(super) struct WithdrawalView {
 }
 
 pub(super) fn withdrawals(desk: &mut Desk<'_>) -> Told {
-    let paging = paging(desk)?;
+    let paging = desk.paging()?;
     let view = |it: withdrawal::Withdrawal| WithdrawalView {
         digest: Digest::from(it.digest).to_string(),
         reason: it.reason,

@@ -82,19 +82,20 @@ impl Request {
         })?;
         let (token, answer) = match self.operation.work {
             Work::Read(read) => database.attempt_read(|it| {
-                let (token, mut desk) = self.enter(it)?;
+                let (token, mut desk) = self.enter(office, it)?;
                 Ok::<_, Problem>((token, Answer::Shown(read(&mut desk)?, None)))
             }),
             Work::Show(resource) => database.attempt_read(|it| {
-                let (token, mut desk) = self.enter(it)?;
+                let (token, mut desk) = self.enter(office, it)?;
                 let (value, _, version) = resource.load(&mut desk)?;
                 Ok((token, Answer::Shown(value, Some(version))))
             }),
             Work::Change(change) | Work::Edit(_, change) | Work::Remove(_, change) => {
                 database.attempt(&[Part::Hosts], |it| {
-                    let (token, desk) = self.enter(it)?;
+                    let (token, desk) = self.enter(office, it)?;
                     let next = self.change(Desk { new_password, ..desk }, change)?;
-                    Ok((token, Answer::of_change(next, self.operation.is_new)))
+                    let version = self.find_version(office, it)?;
+                    Ok((token, Answer::of_change(next, self.operation.is_new, version)))
                 })
             }
         }?;
@@ -107,7 +108,11 @@ impl Request {
     }
 
     /// Who asks, and may they?
-    fn enter<'a>(&'a self, connection: &'a mut Connection) -> Result<(i64, Desk<'a>), Problem> {
+    fn enter<'a>(
+        &'a self,
+        office: &'a Office,
+        connection: &'a mut Connection,
+    ) -> Result<(i64, Desk<'a>), Problem> {
         let now = now();
         let hash = secret::hash(&self.token);
         let bearer = account_token::find_bearer(connection, hash, now)?.ok_or_else(Problem::unauthorized)?;
@@ -126,6 +131,7 @@ impl Request {
             form: &self.form,
             visitor: &self.visitor,
             current: &self.current,
+            office,
             refused: false,
             new_password: None,
             now,
@@ -169,6 +175,13 @@ impl Request {
             _ => return Ok(change(&mut desk)?),
         };
         Ok(change(&mut Desk { form: &form, ..desk })?)
+    }
+
+    /// The version that an edit has made, so that who edits on need not read in between.
+    fn find_version(&self, office: &Office, connection: &mut Connection) -> Result<Option<String>, Problem> {
+        let Work::Edit(resource, _) = self.operation.work else { return Ok(None) };
+        let (_, mut desk) = self.enter(office, connection)?;
+        Ok(Some(resource.load(&mut desk)?.2))
     }
 
     /// Somebody else may have changed it since.

@@ -8,14 +8,19 @@ use url::Url;
 
 use super::{
     super::{
-        OverviewCache, PageError, SharedState, apart,
+        Crawls, OverviewCache, PageError, SharedState, apart,
+        category::list_waiting,
+        mirror::find_public,
         mirrors::Filter,
         overview::{Carried, Category, Mirror, Overview},
     },
     answer, answer_part,
 };
 use crate::{
+    database::Time,
     mirror::{Country, Place, Serial},
+    mirrorlist::HeldTag,
+    oci::Digest,
     server::{
         api::{Paging, Problem},
         lists::query,
@@ -70,6 +75,25 @@ pub(super) struct CategoryView {
     /// Manifests and blobs.
     files: u64,
     bytes: u64,
+    /// Tags that wait for mirrors; the first hundred.
+    waiting: Vec<WaitingView>,
+}
+
+/// A tag that moved, and answers its former manifest until enough mirrors hold the new content.
+#[derive(Serialize, JsonSchema)]
+struct WaitingView {
+    /// `NAME:TAG`
+    image: String,
+    /// What it answers.
+    former: String,
+    /// What waits.
+    newest: String,
+    /// So many hosts hold all that is new.
+    holders: usize,
+    /// So many have to; null: only time counts.
+    needed: Option<usize>,
+    /// It waits no longer than until then.
+    until: Time,
 }
 
 /// Host names of URLs.
@@ -90,6 +114,19 @@ impl MirrorView {
             https: mirror.https,
             ipv6: mirror.ipv6,
             categories: mirror.categories.iter().map(CarriedView::new).collect(),
+        }
+    }
+}
+
+impl WaitingView {
+    fn new(held: &HeldTag) -> Self {
+        Self {
+            image: format!("{}:{}", held.repository, held.tag),
+            former: Digest::Sha256(held.former).to_string(),
+            newest: Digest::Sha256(held.newest).to_string(),
+            holders: held.holders,
+            needed: held.needed,
+            until: Timestamp::from_second(held.until).unwrap_or(Timestamp::MAX).into(),
         }
     }
 }
@@ -162,6 +199,20 @@ pub(super) async fn show(
     answer(&request, look(state, cache, view)).await
 }
 
+/// `GET /api/v1/mirrors/NAME/crawl`
+pub(super) async fn crawl(
+    request: HttpRequest,
+    state: SharedState,
+    crawls: Data<Crawls>,
+) -> Result<HttpResponse, Problem> {
+    let name = request.match_info().query("name").to_owned();
+    answer(&request, async {
+        let id = find_public(&state.current().snapshot, &name)?.id;
+        crawls.find(id).await.ok_or_else(Problem::no_database)
+    })
+    .await
+}
+
 /// `GET /api/v1/mirror-names`
 pub(super) async fn names(request: HttpRequest, state: SharedState) -> Result<HttpResponse, Problem> {
     let current = state.current();
@@ -178,10 +229,12 @@ pub(super) async fn categories(
     state: SharedState,
     cache: Data<OverviewCache>,
 ) -> Result<HttpResponse, Problem> {
-    let view = |it: &Category| {
+    let current = state.current();
+    let view = move |it: &Category| {
+        let waiting = list_waiting(&current.snapshot, it.id).map(WaitingView::new).collect();
         let Category { name, serial, files, bytes, .. } = it;
-        CategoryView { name: name.clone(), serial: *serial, files: *files, bytes: *bytes }
+        CategoryView { name: name.clone(), serial: *serial, files: *files, bytes: *bytes, waiting }
     };
-    let all = move |it: &Overview| Ok(it.categories.iter().map(view).collect::<Vec<_>>());
+    let all = move |it: &Overview| Ok(it.categories.iter().map(&view).collect::<Vec<_>>());
     answer(&request, look(state, cache, all)).await
 }

@@ -1,4 +1,4 @@
-use actix_web::{HttpRequest, HttpResponse, http::StatusCode, web::Data};
+use actix_web::{HttpRequest, HttpResponse, web::Data};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -72,10 +72,6 @@ struct CountView {
     bytes: u64,
 }
 
-fn no_figures() -> Problem {
-    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "The database cannot be asked now; try again in a moment.")
-}
-
 /// `GET /api/v1/propagation?category=NAME`
 pub(super) async fn propagation(
     request: HttpRequest,
@@ -88,7 +84,7 @@ pub(super) async fn propagation(
         let is_there = current.snapshot.content.list_categories().any(|it| it.0.name == asked);
         let name: Option<CategoryName> = asked.parse().ok().filter(|_| is_there);
         let name = name.ok_or_else(|| PageError::Missing(format!("There is no category {asked} here.")))?;
-        let found = figures.propagation(&name).await.ok_or_else(no_figures)?;
+        let found = figures.propagation(&name).await.ok_or_else(Problem::no_database)?;
         let states = spread(&found).into_iter().map(|it| StateView {
             serial: it.state.serial,
             published_at: it.state.published_at,
@@ -109,7 +105,7 @@ pub(super) async fn statistics(
 ) -> Result<HttpResponse, Problem> {
     let current = state.current();
     answer(&request, async {
-        let traffic = figures.traffic().await.ok_or_else(no_figures)?;
+        let traffic = figures.traffic().await.ok_or_else(Problem::no_database)?;
         let mirror = |it: &HostRow| Some(CountView::new(it.name.clone(), traffic.of(it.id)?.1));
         let country = |(country, count): (&Country, &Count)| CountView::new(country.to_string(), *count);
         let last = traffic.days.len().saturating_sub(1);
