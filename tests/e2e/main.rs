@@ -78,4 +78,5 @@ mod roles;
 mod run;
 mod sharing;
 mod signed;
+mod standby;
 mod withdraw;

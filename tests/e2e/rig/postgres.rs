@@ -30,6 +30,39 @@ impl Postgres {
         postgres
     }
 
+    /// A second server that follows this one. From now on a write is acknowledged when both have it.
+    pub(crate) fn stand_by(&self, namespace: &Namespace) -> Postgres {
+        let folder = namespace.folder.join("standby");
+        fs::create_dir_all(&folder).expect("the standby's folder");
+        run("chown", &["postgres:postgres", folder.to_str().expect("a path in UTF-8")]);
+        let mut copy = as_postgres("pg_basebackup");
+        copy.arg("--host").arg(&self.folder).arg("--pgdata").arg(folder.join("data"));
+        copy.args(["--username=portolan", "--write-recovery-conf", "--checkpoint=fast", "--no-sync"]);
+        finish(copy).expect_success();
+        let mut standby = Postgres { folder, program: None, settings: self.settings.clone() };
+        standby.start_again();
+        self.query("postgres", "ALTER SYSTEM SET synchronous_standby_names = '*'");
+        self.query("postgres", "SELECT pg_reload_conf()");
+        standby
+    }
+
+    /// What `[database] url` says of two servers, of which one takes writes.
+    pub(crate) fn url_with(&self, other: &Postgres) -> String {
+        format!("{},{}&target_session_attrs=read-write", self.url(), other.folder.display())
+    }
+
+    /// Ends it as if its machine had died.
+    pub(crate) fn kill(&mut self) {
+        if let Some(mut program) = self.program.take() {
+            program.stop_by("KILL");
+        }
+    }
+
+    /// Lets a standby take writes.
+    pub(crate) fn promote(&self) {
+        assert_eq!(self.query("postgres", "SELECT pg_promote()").trim(), "t");
+    }
+
     /// What `[database] url` says.
     pub(crate) fn url(&self) -> String {
         format!("postgres://portolan@/portolan?host={}", self.folder.display())
