@@ -168,7 +168,9 @@ mod tests {
                 list_texts(schema, it, key, texts);
             }
         }
-        for inner in [&object["items"], &object["additionalProperties"]] {
+        for inner in
+            [&object["items"], &object["additionalProperties"]].into_iter().filter(|it| it.is_object())
+        {
             list_texts(schema, inner, key, texts);
         }
         for (name, property) in object["properties"].as_object().into_iter().flatten() {

@@ -20,7 +20,7 @@ pub const HOLDINGS_AGE: i64 = 7 * 24 * 60 * 60;
 /// So far away, in kilometres, a host weighs half of what it does next door.
 const HALVING_DISTANCE: f64 = 1000.0;
 
-/// The share of the clients that a new host is for in its first 24 hours, whatever bandwidth it says it has.
+/// The share of the clients that new hosts are for in their first 24 hours, whatever bandwidth they say they have.
 const FIRST_SHARE: f64 = 0.05;
 
 /// So long it is for no more of them, in seconds: 24 hours.
@@ -223,6 +223,8 @@ pub fn rank<'a>(snapshot: &'a Snapshot, client: &Client<'_>, wanted: &Wanted<'_>
     let asked = Asked::new(snapshot, client, wanted);
     let mut turns = Turns::default();
     let crowd = LazyCell::new(|| question(client.network(), "kept"));
+    // One place for all new hosts: together they get no more than one would, and between them nothing changes.
+    let place = LazyCell::new(|| draw(question(client.network(), "new"), 0) as f64 / DRAWS);
     let question = question(client.network(), wanted.repository);
     for (class, group) in groups(snapshot, client) {
         let proven = turns.count(Turn::Proven);
@@ -238,13 +240,12 @@ pub fn rank<'a>(snapshot: &'a Snapshot, client: &Client<'_>, wanted: &Wanted<'_>
                 continue;
             }
             let is_proven = if client.address.is_ipv4() { candidate.ipv4 } else { candidate.ipv6 };
-            let kept = f64::from(candidate.kept) / f64::from(ALL);
-            let is_crowded = candidate.kept < ALL && class > Class::Asn && !is_among(kept, *crowd, candidate);
+            let is_crowded = candidate.kept < ALL && class > Class::Asn && !stays(*crowd, candidate);
             let turn = Turn::of(is_proven, is_crowded);
             let worst = found.worst(turn).min(found.worst(Turn::Proven));
             let (mut score, distance) = asked.score(candidate, drawn);
             let earned = ramp(candidate.clean_since, client.at);
-            if earned < 1.0 && !is_among(earned, *crowd, candidate) {
+            if earned < 1.0 && *place > earned {
                 score += TOO_NEW;
             }
             // What leaves a host out of a near class leaves it out of every farther one, too.
@@ -267,10 +268,10 @@ pub fn rank<'a>(snapshot: &'a Snapshot, client: &Client<'_>, wanted: &Wanted<'_>
     offers
 }
 
-/// Is this one of the share of the clients that a host is for? By the client's network alone: one client is or is not,
-/// whatever it asks for.
-fn is_among(share: f64, crowd: u64, candidate: &Candidate) -> bool {
-    draw(crowd, candidate.id) as f64 / DRAWS <= share
+/// Is this one of the clients who stay with a host that has too many? By the client's network alone: one client
+/// stays or goes, whatever it asks for.
+fn stays(crowd: u64, candidate: &Candidate) -> bool {
+    draw(crowd, candidate.id) as f64 / DRAWS * f64::from(ALL) <= f64::from(candidate.kept)
 }
 
 /// Offers by their turn, nearer classes first.

@@ -285,6 +285,26 @@ fn a_new_host_gets_no_more_by_saying_that_it_is_large() {
 }
 
 #[test]
+fn many_new_hosts_get_no_more_than_one_and_share_as_old_ones_do() {
+    let of = |id, clean_since, bandwidth| HostRow { clean_since, bandwidth: Some(bandwidth), ..host(id) };
+    let mut hosts: Vec<_> = (1..=20).map(|id| of(id, NOW, 1_000)).collect();
+    hosts.push(of(21, 0, 10));
+    let policy = Policy::default();
+    let count = |snapshot: &Snapshot, is_it: fn(HostId) -> bool| {
+        let first = |network: u32| {
+            let address = std::net::Ipv4Addr::from(0x0a00_0000 + network * 256).to_string();
+            rank(snapshot, &client(snapshot, &address, &policy), &WANTED)[0].host.id
+        };
+        (0..5000).filter(|it| is_it(first(*it))).count() as f64 / 5000.0
+    };
+    let new = count(&snapshot(hosts), |it| it.0 <= 20);
+    assert!((new - 0.05).abs() < 0.01, "{new}");
+    let alone = snapshot(vec![of(1, NOW, 1_000), of(2, NOW, 9_000)]);
+    let small = count(&alone, |it| it.0 == 1);
+    assert!((small - 0.1).abs() < 0.02, "{small}");
+}
+
+#[test]
 fn a_host_without_the_blob_is_left_out() {
     let (offers, left_out) = explained(vec![host(1)], 2);
     assert!(offers.is_empty());
@@ -455,7 +475,7 @@ fn any_hosts() -> impl Strategy<Value = Vec<HostRow>> {
 /// The same by looking at every host and sorting all: slow, and too simple to be wrong.
 fn brute_force<'a>(snapshot: &'a Snapshot, client: &Client<'_>, wanted: &Wanted<'_>) -> Vec<Offer<'a>> {
     let asked = Asked::new(snapshot, client, wanted);
-    let [crowd, question] = ["kept", wanted.repository].map(|it| question(client.network(), it));
+    let [crowd, new, question] = ["kept", "new", wanted.repository].map(|it| question(client.network(), it));
     let mut offers: Vec<Offer<'_>> = Vec::new();
     for (class, group) in groups(snapshot, client) {
         let proven = offers.iter().filter(|it| it.turn == Turn::Proven).count();
@@ -467,7 +487,7 @@ fn brute_force<'a>(snapshot: &'a Snapshot, client: &Client<'_>, wanted: &Wanted<
             let Some(mut offer) = asked.offer(candidate.index, class) else { continue };
             (offer.score, offer.distance) = asked.score(candidate, draw(question, candidate.id));
             let earned = ramp(candidate.clean_since, client.at);
-            if draw(crowd, candidate.id) as f64 / DRAWS > earned {
+            if draw(new, 0) as f64 / DRAWS > earned {
                 offer.score += TOO_NEW;
             }
             let kept = f64::from(offer.host.kept) / f64::from(ALL);
