@@ -1,9 +1,9 @@
 .PHONY: test test-tls test-clients test-ansible test-container fault-matrix bench bench-crawl bench-export bench-pull
 
-# Installs what the tests need (Debian 12, root), then runs all of them.
+# Installs what the tests need (Debian 12, root), then runs all of them: on two cores three at once, for they wait much.
 test:
 	tests/setup.sh
-	cargo test --locked --features amqp,oidc
+	RUST_TEST_THREADS=$$(( $$(nproc) + 1 )) cargo test --locked --features amqp,oidc
 
 # The databases over TLS; builds OpenSSL (Debian 12, root).
 test-tls:

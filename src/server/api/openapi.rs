@@ -102,8 +102,9 @@ fn parameters(entry: &Entry) -> Vec<Value> {
 
 /// `GET /hosts/{host}/crawl`: `getHostsHostCrawl`.
 fn operation_id(entry: &Entry) -> String {
-    let words = entry.path.split(['/', '-', '{', '}']).filter(|it| !it.is_empty());
-    let large = |word: &str| word[..1].to_uppercase() + &word[1..];
+    // `account-tokens` is one word, and another one than `account/tokens`.
+    let words = entry.path.split(['/', '{', '}']).filter(|it| !it.is_empty());
+    let large = |word: &str| word[..1].to_uppercase() + &word[1..].replace('-', "");
     entry.method.to_lowercase() + &words.map(large).collect::<String>()
 }
 
