@@ -67,6 +67,10 @@ impl<'a> Program<'a> {
         Self::new(world, account, scopes, None, SignedDuration::from_hours(1))
     }
 
+    pub(crate) fn token(&self) -> &str {
+        &self.token
+    }
+
     pub(crate) fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
         let bearer = format!("Bearer {}", self.token);
         let mut all = vec![("content-type", "application/json")];

@@ -3,7 +3,7 @@
 use schemars::{SchemaGenerator, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
 
-use super::{BASE, Entry, Problem, of, problem};
+use super::{BASE, Entry, JSON, Problem, of, problem};
 use crate::server::{desk, pages};
 
 /// The whole API, by OpenAPI 3.1.
@@ -65,7 +65,10 @@ fn describe(entry: &Entry, generator: &mut SchemaGenerator) -> Value {
 /// What is sent back when it is done: at once, anew, or once an operator agrees.
 fn responses(entry: &Entry, generator: &mut SchemaGenerator) -> Value {
     let content = json!({ entry.media_type: { "schema": (entry.answer)(generator) } });
-    let failed = json!({ "$ref": "#/components/responses/Problem" });
+    let failed = match entry.media_type {
+        JSON => json!({ "$ref": "#/components/responses/Problem" }),
+        _ => text_failed(),
+    };
     let done = |description: &str| {
         let mut done = json!({ "description": description, "content": content });
         if entry.gives_version {
@@ -84,6 +87,19 @@ fn responses(entry: &Entry, generator: &mut SchemaGenerator) -> Value {
         }),
         _ => json!({ "200": done("It is done"), "202": done("It waits for an operator"), "default": failed }),
     }
+}
+
+/// How what answers in plain text tells scripts that it failed.
+fn text_failed() -> Value {
+    let schema = json!({
+        "type": "object",
+        "properties": { "error": { "type": "string" } },
+        "required": ["error"],
+    });
+    json!({
+        "description": "It failed, for the reason that is told",
+        "content": { JSON: { "schema": schema } },
+    })
 }
 
 fn parameters(entry: &Entry) -> Vec<Value> {
