@@ -5,10 +5,10 @@ use super::Problem;
 use actix_web::http::StatusCode;
 
 /// The most items of one answer.
-const MOST: usize = 500;
+pub(super) const MOST: usize = 500;
 
 /// So many unless others are asked for.
-const USUAL: usize = 100;
+pub(super) const USUAL: usize = 100;
 
 /// What of a long list is asked for: `?limit=…&after=…`.
 pub(in crate::server) struct Paging<'a> {

@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use super::{access::Decision, desk, pages, state::decided};
 
-pub(super) use entry::{Entry, JSON, PAGING, SchemaOf, of};
+pub(super) use entry::{Entry, JSON, PAGING, Parameter, SchemaOf, may, must, must_some, of};
 pub(super) use listed::{Listed, Paging};
 pub use openapi::openapi;
 pub(super) use problem::Problem;

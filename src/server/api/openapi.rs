@@ -3,7 +3,12 @@
 use schemars::{SchemaGenerator, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
 
-use super::{BASE, Entry, JSON, Problem, of, problem};
+use super::{
+    BASE, Entry, JSON, Problem,
+    entry::Kind,
+    listed::{MOST, USUAL},
+    of, problem,
+};
 use crate::server::{desk, pages};
 
 /// The whole API, by OpenAPI 3.1.
@@ -106,9 +111,21 @@ fn parameters(entry: &Entry) -> Vec<Value> {
     let names = entry.path.split('{').skip(1).filter_map(|it| it.split('}').next());
     let string = json!({ "type": "string" });
     let in_path = names.map(|it| json!({ "name": it, "in": "path", "required": true, "schema": string }));
-    let in_query = entry.parameters.iter().map(
-        |(name, meaning)| json!({ "name": name, "in": "query", "description": meaning, "schema": string }),
-    );
+    let in_query = entry.parameters.iter().map(|it| {
+        let schema = match it.kind {
+            Kind::Text => string.clone(),
+            Kind::Texts => json!({ "type": "array", "items": string, "minItems": 1, "maxItems": 100 }),
+            Kind::Limit => json!({ "type": "integer", "minimum": 1, "maximum": MOST, "default": USUAL }),
+        };
+        let (name, description) = (it.name, it.meaning);
+        json!({
+            "name": name,
+            "in": "query",
+            "description": description,
+            "required": it.is_needed,
+            "schema": schema,
+        })
+    });
     let version = entry.takes_version.then(|| {
         let meaning = "the ETag that was shown: when it is another one by now, nothing is changed";
         json!({ "name": "If-Match", "in": "header", "description": meaning, "schema": string })

@@ -25,7 +25,7 @@ use crate::{
         Role::{MirrorAdmin, Operator, Reader},
         Scope,
     },
-    server::api::{BASE, Entry, Listed, PAGING, Problem, of},
+    server::api::{BASE, Entry, Listed, PAGING, Parameter, Problem, may, of},
     teller::{AccountView, HostView, SiteView},
 };
 use body::body;
@@ -37,19 +37,19 @@ const OWN_ACCOUNT: Resource = Resource { read: read::own_account, fields: read::
 const ACCOUNT: Resource = Resource { read: read::account, fields: read::account_fields };
 
 /// Of a list that can be asked for one of its items.
-const BY_NAME: &[(&str, &str)] = &[PAGING[0], PAGING[1], ("name", "only the one of this name")];
+const BY_NAME: &[Parameter] = &[PAGING[0], PAGING[1], may("name", "only the one of this name")];
 
 /// Of a list that can be searched.
-const BY_WORD: &[(&str, &str)] =
-    &[PAGING[0], PAGING[1], ("q", "only those that have these letters in their name")];
+const BY_WORD: &[Parameter] =
+    &[PAGING[0], PAGING[1], may("q", "only those that have these letters in their name")];
 
 /// Of the log.
-const LOG: &[(&str, &str)] = &[
+const LOG: &[Parameter] = &[
     PAGING[0],
     PAGING[1],
-    ("subject", "only of this kind: site, host, account or withdrawal; `name` says which"),
-    ("name", "only of this one"),
-    ("actor", "only by this one"),
+    may("subject", "only of this kind: site, host, account or withdrawal; `name` says which"),
+    may("name", "only of this one"),
+    may("actor", "only by this one"),
 ];
 
 /// All that programs can do at the desk, and who may.

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::server::{
     access::Decision,
-    api::{self, BASE, Entry, JSON, Listed, PAGING, Problem, SchemaOf, of},
+    api::{self, BASE, Entry, JSON, Listed, PAGING, Parameter, Problem, SchemaOf, may, must, must_some, of},
     state::decided,
 };
 
@@ -28,27 +28,25 @@ struct Operation {
     /// Below `/api/v1`.
     path: &'static str,
     summary: &'static str,
-    parameters: &'static [(&'static str, &'static str)],
+    parameters: &'static [Parameter],
     answer: SchemaOf,
     /// `None`: it stands elsewhere.
     route: Option<fn() -> actix_web::Route>,
 }
 
 /// Of the list of mirrors.
-const MIRRORS: &[(&str, &str)] = &[
+const MIRRORS: &[Parameter] = &[
     PAGING[0],
     PAGING[1],
-    ("country", "only those there: two letters"),
-    ("category", "only those that carry it"),
-    ("standing", "only those that are fresh, behind, stale, unknown or off"),
-    ("q", "only those whose name or site has these words in it"),
+    may("country", "only those there: two letters"),
+    may("category", "only those that carry it"),
+    may("standing", "only those that are fresh, behind, stale, unknown or off"),
+    may("q", "only those whose name or site has these words in it"),
 ];
 
 /// Of the list of repositories.
-const REPOSITORIES: &[(&str, &str)] =
-    &[PAGING[0], PAGING[1], ("q", "only those that have these letters in their name")];
-
-const IMAGE: &[(&str, &str)] = &[("image", "NAME, NAME:TAG or NAME@DIGEST")];
+const REPOSITORIES: &[Parameter] =
+    &[PAGING[0], PAGING[1], may("q", "only those that have these letters in their name")];
 
 const OPERATIONS: &[Operation] = &[
     Operation {
@@ -103,28 +101,28 @@ const OPERATIONS: &[Operation] = &[
     Operation {
         path: "/tags",
         summary: "The tags of a repository",
-        parameters: &[PAGING[0], PAGING[1], ("repository", "its name")],
+        parameters: &[PAGING[0], PAGING[1], must("repository", "its name")],
         answer: of::<Listed<TagView>>,
         route: Some(|| web::get().to(image::tags)),
     },
     Operation {
         path: "/image",
         summary: "What an image is made of, and which mirrors hold all of it",
-        parameters: IMAGE,
+        parameters: &[must("image", "NAME, NAME:TAG or NAME@DIGEST")],
         answer: of::<ImageView>,
         route: Some(|| web::get().to(image::show)),
     },
     Operation {
         path: "/which",
         summary: "Which mirrors the asker is sent to, in which order, and why others are not",
-        parameters: IMAGE,
+        parameters: &[may("image", "NAME, NAME:TAG or NAME@DIGEST; without it one of those here")],
         answer: of::<network::WhichView>,
         route: Some(|| web::get().to(network::which)),
     },
     Operation {
         path: "/propagation",
         summary: "How fast the mirrors come to each state of a category",
-        parameters: &[("category", "its name")],
+        parameters: &[must("category", "its name")],
         answer: of::<numbers::PropagationView>,
         route: Some(|| web::get().to(numbers::propagation)),
     },
@@ -138,7 +136,7 @@ const OPERATIONS: &[Operation] = &[
     Operation {
         path: "/serials",
         summary: "The serials of categories, a line `CATEGORY SERIAL` each, for scripts that wait for a new one",
-        parameters: &[("category", "its name; once for each category, at most 100")],
+        parameters: &[must_some("category", "its name; once for each category")],
         answer: of::<String>,
         route: None,
     },

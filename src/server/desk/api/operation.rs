@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     mirror::{Role, Scope},
-    server::api::{Entry, JSON, PAGING, SchemaOf, of},
+    server::api::{Entry, JSON, PAGING, Parameter, SchemaOf, of},
 };
 
 /// Something that programs can do at the desk.
@@ -24,7 +24,7 @@ pub(super) struct Operation {
     pub(super) scope: Scope,
     pub(super) body: Option<Body>,
     answer: SchemaOf,
-    parameters: &'static [(&'static str, &'static str)],
+    parameters: &'static [Parameter],
     pub(super) work: Work,
     /// It makes something.
     pub(super) is_new: bool,
@@ -165,7 +165,7 @@ impl Operation {
     }
 
     /// With more of the query that counts.
-    pub(super) const fn asks(mut self, parameters: &'static [(&'static str, &'static str)]) -> Self {
+    pub(super) const fn asks(mut self, parameters: &'static [Parameter]) -> Self {
         self.parameters = parameters;
         self
     }
