@@ -11,6 +11,7 @@ use super::{
     error::causes,
     transport::{is_loopback, read_body},
 };
+use crate::mirror::is_invisible;
 
 /// What all paths begin with.
 const BASE: &str = "/api/v1";
@@ -178,7 +179,8 @@ impl Api {
     }
 
     fn refused(&self, status: u16, detail: &str) -> ApiError {
-        let detail = detail.chars().filter(|it| !it.is_control()).take(LONGEST_DETAIL).collect();
+        let is_seen = |it: &char| !it.is_control() && !is_invisible(*it);
+        let detail = detail.chars().filter(is_seen).take(LONGEST_DETAIL).collect();
         ApiError::Refused { server: self.server.clone(), status, detail }
     }
 
@@ -235,7 +237,7 @@ mod tests {
             "/api/v1/astray" => Answer::new(200, br#"{"items":[3],"next":"https://example.org/"}"#),
             "/api/v1/endless" => Answer::new(200, br#"{"items":[],"next":"/api/v1/endless"}"#),
             "/api/v1/moved" => Answer::new(302, b"").header("location", "/api/v1/hosts"),
-            _ => Answer::new(403, br#"{"detail":"not \u001b[2Jyou"}"#),
+            _ => Answer::new(403, br#"{"detail":"not \u001b[2J\u202eyou"}"#),
         })
         .await;
         let api = open(server.url()).unwrap();

@@ -69,7 +69,7 @@ pub fn seek(
     if is_for_private_only(host, wish) {
         return Ok(Outcome::Refused("this network stands in many places: only a private host may have it"));
     }
-    let Some(reason) = find_reason(connection, by, host, wish)? else {
+    let Some(reason) = find_reason(connection, by, host, wish, now)? else {
         fulfil(connection, by.name.as_str(), host.id, wish, now)?;
         return Ok(Outcome::Granted);
     };
@@ -149,19 +149,23 @@ pub fn find_reason(
     by: &Account,
     host: &Host,
     wish: &Wish,
+    now: Time,
 ) -> QueryResult<Option<String>> {
     Ok(match wish {
         _ if by.role == Role::Operator => None,
         Wish::Netblock(netblock) => {
             let (own, others) = list_netblocks(connection, host.site_id)?;
-            capture::of_netblock(netblock, &own, &others)
+            let since = now.before(capture::MEASURED);
+            let named = audit::count_changes(connection, by.name.as_str(), "host", "netblocks", since)?;
+            capture::of_netblock(netblock, &own, &others).or_else(|| capture::of_many(named))
         }
         Wish::Asn(_) | Wish::PeerAsn(_) => Some("an autonomous system".to_owned()),
         Wish::Bandwidth(bandwidth) => capture::of_bandwidth(*bandwidth),
         Wish::Url(_, url) => {
             let taken = list_others_urls(connection, host.site_id)?;
             let name = url.host();
-            let is_taken = taken.iter().any(|it| it.host() == name);
+            let is_taken = taken.iter().any(|it| it.host() == name)
+                || list_others_names(connection, host.site_id)?.iter().any(|it| *it == name);
             is_taken.then(|| format!("{name} belongs to another site's host"))
         }
     })
@@ -180,6 +184,13 @@ fn list_netblocks(connection: &mut Connection, site: SiteId) -> QueryResult<(Vec
 /// A network that stands in many places at once, wished for a host that all the world sees.
 fn is_for_private_only(host: &Host, wish: &Wish) -> bool {
     matches!(wish, Wish::Netblock(it) if !capture::is_one_place(it)) && !host.private
+}
+
+/// Names of the hosts of all other sites, as URLs have them.
+fn list_others_names(connection: &mut Connection, site: SiteId) -> QueryResult<Vec<String>> {
+    let names = hosts::table.filter(hosts::site_id.ne(site)).select(hosts::name);
+    let names: Vec<HostName> = names.load(connection)?;
+    Ok(names.iter().map(|it| it.as_str().trim_end_matches('.').to_lowercase()).collect())
 }
 
 fn list_others_urls(connection: &mut Connection, site: SiteId) -> QueryResult<Vec<HostUrl>> {
@@ -266,6 +277,7 @@ mod tests {
                 ("peer-asn", "64502"),
                 ("bandwidth", "20000"),
                 ("url", "fedora http://other.example./evil"),
+                ("url", "fedora http://M2./evil"),
             ] {
                 let outcome = seek(&ann, &mine, kind, value).unwrap();
                 assert!(matches!(outcome, Outcome::Waits(_)), "{kind} {value}: {outcome:?}");
@@ -278,11 +290,11 @@ mod tests {
             assert_eq!(seek(&op, &mine, "netblock", "198.51.0.0/12").unwrap(), Outcome::Granted);
 
             let waiting = database.read(|it| list(it, 9)).unwrap();
-            assert_eq!(waiting.len(), 6);
+            assert_eq!(waiting.len(), 7);
             let settle = |at: usize, granted| {
                 database.write(Part::Hosts, |it| settle(it, &op, waiting[at].0.id, granted, now())).unwrap()
             };
-            assert!((0..6).all(|at| settle(at, at != 1)));
+            assert!((0..7).all(|at| settle(at, at != 1)));
             assert!(!settle(0, true), "once");
             let found = database.read(|it| host::find(it, &mine.name)).unwrap().unwrap();
             assert_eq!(found.asn.map(|it| it.number()), Some(64501));
@@ -291,7 +303,23 @@ mod tests {
             let networks: Vec<_> = networks.iter().map(|it| it.netblock.to_string()).collect();
             assert_eq!(networks, ["198.48.0.0/12", "192.0.2.128/25"]);
             let log = database.read(|it| audit::list(it, &audit::Filter::default(), 99)).unwrap();
-            assert_eq!(log.iter().filter(|it| it.actor == "opa").count(), 6, "{log:#?}");
+            assert_eq!(log.iter().filter(|it| it.actor == "opa").count(), 7, "{log:#?}");
+        });
+    }
+
+    #[test]
+    fn networks_that_one_account_names_for_many_sites_wait() {
+        on_both(|database| {
+            let ann = add_account(database, "ann", Role::MirrorAdmin);
+            let seek = |number: i64, at: Time| {
+                let host = add_host(database, &format!("m{number}"));
+                let wish = wish("netblock", &format!("192.{number}.0.0/16"));
+                database.write(Part::Hosts, |it| seek(it, &ann, &host, &wish, at)).unwrap()
+            };
+            assert!((0..8).all(|it| seek(it, now()) == Outcome::Granted));
+            assert!(matches!(seek(8, now()), Outcome::Waits(_)));
+            let later = now().after(capture::MEASURED).after(jiff::SignedDuration::from_secs(1));
+            assert_eq!(seek(9, later), Outcome::Granted);
         });
     }
 }

@@ -71,6 +71,27 @@ pub fn list(connection: &mut Connection, filter: &Filter, limit: i64) -> QueryRe
     query.load(connection)
 }
 
+/// How many subjects of a kind somebody made since then.
+pub fn count_made(connection: &mut Connection, actor: &str, kind: &str, since: Time) -> QueryResult<i64> {
+    let made = audit::table.filter(audit::actor.eq(actor)).filter(audit::subject.eq(kind));
+    made.filter(audit::before_change.is_null().and(audit::happened_at.ge(since)))
+        .count()
+        .get_result(connection)
+}
+
+/// How often somebody changed this field of a subject of a kind since then.
+pub fn count_changes(
+    connection: &mut Connection,
+    actor: &str,
+    kind: &str,
+    field: &str,
+    since: Time,
+) -> QueryResult<i64> {
+    let changes = audit::table.filter(audit::actor.eq(actor)).filter(audit::subject.eq(kind));
+    let of_it = changes.filter(audit::after_change.like(format!("%\"{field}\":%")));
+    of_it.filter(audit::happened_at.ge(since)).count().get_result(connection)
+}
+
 /// Is there something from before then?
 pub fn has_before(connection: &mut Connection, then: Time) -> QueryResult<bool> {
     diesel::select(diesel::dsl::exists(audit::table.filter(audit::happened_at.lt(then))))

@@ -49,7 +49,7 @@ impl Time {
     }
 
     /// A moment so long before.
-    pub(super) fn before(self, duration: jiff::SignedDuration) -> Self {
+    pub fn before(self, duration: jiff::SignedDuration) -> Self {
         Self(self.0.saturating_sub(duration).unwrap_or(jiff::Timestamp::MIN))
     }
 

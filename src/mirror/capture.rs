@@ -65,6 +65,9 @@ const WIDEST: (u8, u8) = (16, 32);
 /// Networks that a site's hosts have together without an operator: else many small ones were as good as a wide one.
 const MOST_NETWORKS: usize = 8;
 
+/// So far back it is counted how many networks an account named, whatever site they are of: 30 days.
+pub const MEASURED: jiff::SignedDuration = jiff::SignedDuration::from_hours(30 * 24);
+
 /// The most that a host may say of itself without an operator, in Mbit/s.
 const LOUDEST: u32 = 10_000;
 
@@ -85,6 +88,13 @@ pub fn of_netblock(netblock: &Netblock, own: &[Netblock], others: &[Netblock]) -
     other
         .map(|it| format!("it overlaps {it}, a network of another site's host"))
         .or(most.then(|| format!("the site has {} networks already", own.len())))
+}
+
+/// Why an operator has to agree to one more network of an account that has named so many of late: sites are made and given
+/// away with ease.
+pub fn of_many(named: i64) -> Option<String> {
+    let is_many = usize::try_from(named).is_ok_and(|it| it >= MOST_NETWORKS);
+    is_many.then(|| format!("the account has named {named} networks in 30 days"))
 }
 
 /// Why an operator has to agree to a bandwidth.
@@ -142,6 +152,10 @@ mod tests {
         assert_eq!(of_netblock(&netblock("192.7.0.0/16"), &own[..7], &[]), None);
         let reason = of_netblock(&netblock("192.8.0.0/16"), &own, &[]);
         assert_eq!(reason.as_deref(), Some("the site has 8 networks already"));
+        assert_eq!(
+            (of_many(7), of_many(8).as_deref()),
+            (None, Some("the account has named 8 networks in 30 days"))
+        );
     }
 
     #[test]

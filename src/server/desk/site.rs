@@ -11,10 +11,10 @@ use crate::{
         host as hosts, imported,
         site::{self, NewSite, Site, SiteChange},
     },
-    mirror::{AccountName, PAGE_LENGTH, Role, SiteName, is_page},
+    mirror::{AccountName, PAGE_LENGTH, Role, SiteName, capture::MEASURED, is_page},
 };
 
-/// Sites that one account keeps alone, if it is no operator's.
+/// Sites that one account keeps alone, if it is no operator's; and that it adds in 30 days, for they can be given away.
 const MOST_SITES: usize = 5;
 
 /// `GET /desk/sites/{site}`: the site, its keepers and its hosts.
@@ -140,6 +140,13 @@ pub(super) fn find_sole(desk: &mut Desk<'_>) -> Result<Option<Site>, Refusal> {
 pub(super) fn insert(desk: &mut Desk<'_>, name: SiteName) -> Result<Site, Refusal> {
     if !desk.is_operator() && list_sole(desk)?.len() >= MOST_SITES {
         return Err(Refusal::Bad(format!("An account keeps at most {MOST_SITES} sites: ask the operators.")));
+    }
+    let since = desk.now.before(MEASURED);
+    let made = audit::count_made(desk.connection, desk.account.name.as_str(), "site", since)?;
+    if !desk.is_operator() && made >= MOST_SITES as i64 {
+        return Err(Refusal::Bad(format!(
+            "An account adds at most {MOST_SITES} sites in 30 days: ask the operators."
+        )));
     }
     let new = NewSite { name, org_url: None, private: false, created_at: desk.now };
     let site = site::insert(desk.connection, &new)?;

@@ -87,7 +87,7 @@ pub(super) fn seek(desk: &mut Desk<'_>, host: &Host, wish: &Wish) -> Result<bool
 
 /// Lets a wish wait if an operator has to agree: then true. Fulfils nothing.
 pub(super) fn must_wait(desk: &mut Desk<'_>, host: &Host, wish: &Wish) -> Result<bool, Refusal> {
-    if approval::find_reason(desk.connection, &desk.account, host, wish)?.is_none() {
+    if approval::find_reason(desk.connection, &desk.account, host, wish, desk.now)?.is_none() {
         return Ok(false);
     }
     seek(desk, host, wish)
