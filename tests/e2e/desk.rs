@@ -92,6 +92,7 @@ fn a_stranger_registers_a_mirror_and_the_first_client_comes() {
             ("Accounts", "mirror-admin"),
             ("Withdrawals", "Nothing is withdrawn"),
             ("Log", "ann"),
+            ("Settings", "(hidden)"),
         ] {
             browser.click(link);
             browser.see(&format!("operator-{}", link.to_lowercase().replace(' ', "-")), words);
@@ -101,6 +102,17 @@ fn a_stranger_registers_a_mirror_and_the_first_client_comes() {
         browser.see("granted", "Nothing waits");
         let shown = world.portolan.json("host show de.mirror.test");
         assert_eq!(shown["netblocks"][0], "198.0.0.0/8", "{shown:#}");
+        let (host, site) = (&shown["id"], &world.portolan.json("site list")[0]["id"]);
+        for route in portolan::server::list_desk_routes().filter(|it| it.method == "GET") {
+            let path = route.path.replace("{host}", &host.to_string()).replace("{site}", &site.to_string());
+            let path = path.replace("{item}", "ann");
+            browser.go(&format!("https://registry.test{path}"));
+            browser.check(path.trim_start_matches('/').replace('/', "-").as_str());
+        }
+        browser.go("https://registry.test/desk/account");
+        browser.fill("Name", "nightly");
+        browser.click("Make a token");
+        browser.see("token", "it is not shown again");
         for path in [
             "mirrors",
             "mirrors/de.mirror.test",
