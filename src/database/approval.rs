@@ -165,7 +165,7 @@ pub fn find_reason(
             let taken = list_others_urls(connection, host.site_id)?;
             let name = url.host();
             let is_taken = taken.iter().any(|it| it.host() == name)
-                || list_others_names(connection, host.site_id)?.iter().any(|it| *it == name);
+                || list_others_names(connection, host.site_id)?.contains(&name);
             is_taken.then(|| format!("{name} belongs to another site's host"))
         }
     })
