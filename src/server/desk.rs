@@ -20,6 +20,7 @@ mod reply;
 mod settings;
 mod sign_in;
 mod site;
+mod snippet;
 mod throttle;
 mod token;
 mod visitor;

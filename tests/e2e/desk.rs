@@ -68,6 +68,7 @@ fn a_stranger_registers_a_mirror_and_the_first_client_comes() {
 
         browser.click("Back to de.mirror.test");
         browser.see("host", "What it carries");
+        browser.see("host", &format!("location {}/ {{", folder.display()));
         browser.fill("A network of yours", "198.0.0.0/8");
         browser.click("Add the network");
         browser.see("host-waits", "an operator looks at it first");

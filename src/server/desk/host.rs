@@ -3,7 +3,7 @@ use super::{
     block::{Blank, Block, Cell, Kind, Table, optional, text, tick},
     opt_in,
     reply::Done,
-    site, token, wish,
+    site, snippet, token, wish,
 };
 use crate::{
     database::{
@@ -62,6 +62,9 @@ pub(super) fn show(desk: &mut Desk<'_>) -> Result<Page, Refusal> {
     }
     wish::show(desk, &host, may && !is_imported, &mut page)?;
     token::show(desk, &host, may, &mut page)?;
+    if may {
+        snippet::show(desk, &host, &mut page)?;
+    }
     if may {
         let form = edit_form(desk, &host, is_imported)?;
         page.heading("Edit").form(form);
