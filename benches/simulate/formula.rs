@@ -1,7 +1,7 @@
 //! Portolan's ranking, and two others to compare it with.
 
 use portolan::{
-    mirror::Netblock,
+    mirror::Country,
     mirrorlist::{Answer, Attempt, Client, Snapshot, Wanted, choose, rank},
 };
 
@@ -76,13 +76,10 @@ impl Asked<'_> {
 
     /// Netblock 0, autonomous system 1, country 2, continent 3, world 4.
     pub(crate) fn class(&self, host: usize) -> u8 {
+        let is_inside = self.world.is_inside(self.person, host);
         let (person, host) = (&self.world.people[self.person], &self.world.hosts[host]);
-        let is_in = |it: &String| {
-            it.parse::<Netblock>()
-                .is_ok_and(|it| it.network().contains(&std::net::IpAddr::V4(person.address)))
-        };
-        let continent = |it: Option<portolan::mirror::Country>| it.and_then(|it| it.continent());
-        if host.netblocks.iter().any(is_in) {
+        let continent = |it: Option<Country>| it.and_then(|it| it.continent());
+        if is_inside {
             0
         } else if host.asn.is_some() && host.asn == person.location.asn {
             1

@@ -81,7 +81,12 @@ fn near(rows: &mut Vec<Row>, world_name: &str, world: &World, formula: Formula) 
     let mut add = |case: &str, unit, value, goal| {
         rows.push(Row::new(format!("{world_name}: {case}"), unit, value, goal, formula));
     };
-    add("sent to the own country, if it has a holder", "%", near.own_country * 100.0, Goal::Least(100.0));
+    add(
+        "sent to the own country or network, if it has a holder",
+        "%",
+        near.own_country * 100.0,
+        Goal::Least(100.0),
+    );
     add("way over that to the nearest, median", "×", near.distance, Goal::Most(1.25));
     add("way, median", "km", near.kilometres, Goal::None);
     let idle = near.load.iter().filter(|it| **it == 0).count();

@@ -23,7 +23,7 @@ const FEWEST: f64 = 1_000.0;
 pub(crate) struct Near {
     /// Requests by host.
     pub(crate) load: Vec<usize>,
-    /// Of those with a holder in their country: so many were sent to one there.
+    /// Of those with a holder in their country: so many were sent to one there, or to one of their own network.
     pub(crate) own_country: f64,
     /// The median of the way over that to the nearest holder.
     pub(crate) distance: f64,
@@ -63,7 +63,7 @@ impl Near {
                 let Some(host) = asked.answer(formula, Attempt::Place(0), &mut dice) else { continue };
                 load[host] += 1;
                 could += usize::from(has_own);
-                here += usize::from(has_own && world.hosts[host].country == country);
+                here += usize::from(has_own && asked.class(host) <= 2);
                 let way = world.distance(person, host);
                 ways.push(way);
                 ratios.push(way.max(SAME) / nearest.max(SAME));

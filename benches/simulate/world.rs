@@ -1,12 +1,16 @@
 //! A network of volunteers and its clients, from a seed.
 
-use std::{collections::HashMap, net::Ipv4Addr, sync::Arc};
+use std::{
+    collections::HashMap,
+    net::{IpAddr, Ipv4Addr},
+    sync::Arc,
+};
 
 use portolan::{
     geoip::{self, GeoIp},
     mirror::{
-        CategoryId, Country, HostCategoryId, HostCategoryUrlId, HostId, HostKind, Place, Reach, Scheme,
-        SiteId,
+        CategoryId, Country, HostCategoryId, HostCategoryUrlId, HostId, HostKind, Netblock, Place, Reach,
+        Scheme, SiteId,
     },
     mirrorlist::{
         Client, Content, Holdings, Hosts, Location, Policy, Snapshot,
@@ -131,6 +135,8 @@ pub(crate) struct Person {
 pub(crate) struct World {
     pub(crate) people: Vec<Person>,
     pub(crate) hosts: Vec<HostRow>,
+    /// Of each host.
+    netblocks: Vec<Vec<Netblock>>,
     /// Of each person to each host, in kilometres.
     distances: Vec<f32>,
     policy: Policy,
@@ -173,11 +179,19 @@ impl World {
             .iter()
             .flat_map(|person| hosts.iter().map(move |it| distance(person, it).unwrap_or_default()))
             .collect();
-        Self { people, hosts, distances, policy: Policy::default() }
+        let netblock = |it: &String| it.parse().expect("a netblock");
+        let netblocks = hosts.iter().map(|it| it.netblocks.iter().map(netblock).collect()).collect();
+        Self { people, hosts, netblocks, distances, policy: Policy::default() }
     }
 
     pub(crate) fn distance(&self, person: usize, host: usize) -> f64 {
         f64::from(self.distances[person * self.hosts.len() + host])
+    }
+
+    /// Is a person in one of a host's netblocks?
+    pub(crate) fn is_inside(&self, person: usize, host: usize) -> bool {
+        let address = IpAddr::V4(self.people[person].address);
+        self.netblocks[host].iter().any(|it| it.network().contains(&address))
     }
 
     pub(crate) fn known(&self) -> Known {
