@@ -149,12 +149,14 @@ pub(crate) fn run(world: &World, plan: Plan, bar: &ProgressBar) -> Outcome {
 /// All of them in the order of time.
 fn pulls(world: &World, plan: Plan, dice: &mut Dice) -> Vec<Pull> {
     let mut pulls = Vec::new();
+    // In turn, for nobody pulls the same twice within a minute: that would look like a failure.
+    let mut people = (0..world.people.len()).cycle();
     for minute in 0..DAY / 60 {
         let begin = MIDNIGHT + minute * 60;
         let is_rush = (RELEASE..RELEASE + HOUR).contains(&begin);
         for _ in 0..if is_rush { plan.pulls * plan.rush } else { plan.pulls } {
-            let (at, person) = (begin + dice.below(60) as i64, dice.below(world.people.len()));
-            pulls.push(Pull { at, person, in_crowd: false });
+            let at = begin + dice.below(60) as i64;
+            pulls.extend(people.next().map(|person| Pull { at, person, in_crowd: false }));
         }
     }
     for _ in 0..plan.crowds {
