@@ -1,4 +1,4 @@
-.PHONY: test test-tls test-clients test-ansible test-container fault-matrix bench bench-crawl bench-export bench-pull
+.PHONY: test test-tls test-clients test-ansible test-container fault-matrix bench simulate bench-crawl bench-export bench-pull
 
 # Installs what the tests need (Debian 12, root), then runs all of them: on two cores three at once, for they wait much.
 test:
@@ -14,6 +14,10 @@ test-tls:
 bench:
 	bench/setup.sh
 	cargo bench --locked --bench serve
+
+# Where clients are sent, by our ranking and by others, and a day with a release: a table and the pictures of docs/ranking.md.
+simulate:
+	cargo bench --locked --bench simulate
 
 # Measures the memory of a crawler of 1,000 hosts (Debian 12, root).
 bench-crawl:
