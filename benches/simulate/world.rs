@@ -156,8 +156,9 @@ impl World {
         let mut addresses = addresses(&mut dice, shape);
         let mut draw = |table: &[(&str, usize)], number: usize, of: usize, dice: &mut Dice| {
             let country = spread(table, number, of);
-            let all = &mut addresses.get_mut(&country).expect("every country has addresses");
-            let address = all[dice.below(all.len())];
+            let all = addresses.get_mut(&country).expect("every country has addresses");
+            // No two have the same: who pulls what another did within a minute would look like a failure.
+            let address = all.swap_remove(dice.below(all.len()));
             let place = if shape.with_places { place_in(country, dice) } else { country.place() };
             (address, Location { country: Some(country), place, asn: Some(asn(address)) })
         };
