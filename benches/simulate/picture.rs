@@ -9,7 +9,7 @@ use crate::{
 const WIDTH: f64 = 720.0;
 const HEIGHT: f64 = 340.0;
 const LEFT: f64 = 64.0;
-const RIGHT: f64 = 700.0;
+const RIGHT: f64 = 692.0;
 const TOP: f64 = 44.0;
 const BOTTOM: f64 = 290.0;
 
@@ -69,8 +69,8 @@ pub(crate) fn day(outcomes: &[Outcome]) -> String {
         body.push_str(&format!("<path class=\"{class}\" d=\"M{}\"/>\n", points.join("L")));
     }
     let description = "The share of the bytes that no mirror sent, in every ten minutes of the day, with a release at 12:00. \
-        Published at once it rises to nearly all for the first minutes; published when 10 hosts hold it, it stays near nothing.";
-    let names = ["published when 10 hosts hold it", "published at once"];
+        Published at once it rises to more than half in the first ten minutes; published when 10 hosts hold it, it stays near nothing.";
+    let names = ["published when 10 hosts have it", "published at once"];
     svg("Bytes that no mirror sent, over a day with a release at 12:00", description, &names, &body)
 }
 
@@ -94,7 +94,7 @@ fn moment(at: f64, text: &str) -> String {
 fn svg(title: &str, description: &str, names: &[&str], body: &str) -> String {
     let mut legend = String::new();
     for (number, (class, name)) in ["a", "b", "c"].iter().zip(names).enumerate() {
-        let x = LEFT + 225.0 * number as f64;
+        let x = LEFT + 235.0 * number as f64;
         legend.push_str(&format!(
             "<rect class=\"{class}\" x=\"{x}\" y=\"{}\" width=\"10\" height=\"10\"/><text x=\"{}\" y=\"{}\">{name}</text>\n",
             HEIGHT - 17.0,

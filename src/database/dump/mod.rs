@@ -1,7 +1,7 @@
 //! What nobody can find out again, as lines of JSON: what people typed, and what was counted. All else comes back from the tree
 //! by a scan, and from the mirrors by a crawl.
 //!
-//! The first line is the [`Header`], then one line a row, `{"table":"site","row":{…}}`, and the last one says how many rows there
+//! The first line is the header, then one line a row, `{"table":"site","row":{…}}`, and the last one says how many rows there
 //! are, so that a file that was cut is seen. Ids are kept, and no id or blob's number is ever given again.
 
 mod rows;
